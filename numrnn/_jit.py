@@ -1,0 +1,191 @@
+"""The one gateway to Numba: options, the disk cache, and the tags that choose a cell when a kernel is compiled.
+
+Every kernel is made by `kernel` (serial) or `parallel_kernel` (a thin `prange` over a serial one). No fast-math: the vectors
+carry explicit FMA, and NaN and Inf keep their meaning. The cache is on by default and can only cost a recompilation: its
+folder is named by a digest of all kernel files and versions, and whatever goes wrong with a file is answered by compiling.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from numba import njit, prange, types
+from numba.extending import models, overload, register_model, typeof_impl
+
+__all__ = ["DISABLED", "CellTag", "describe", "implements", "kernel", "parallel_kernel", "prange"]
+
+DISABLED = bool(numba.config.DISABLE_JIT)
+
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
+
+
+def _digest() -> str:
+    """Digest of everything that a compiled kernel depends on: the kernels' sources and the versions below them."""
+    package = Path(__file__).parent
+    sources = [package / "_jit.py", *sorted((package / "kernels").glob("*.py"))]
+    digest = hashlib.sha256()
+    for path in sources:
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    for part in (numba.__version__, llvmlite.__version__, np.__version__, sys.version):
+        digest.update(part.encode())
+    return digest.hexdigest()[:16]
+
+
+def _candidate_folders() -> list[Path]:
+    """Folders for the cache, the user's wish first."""
+    named = [os.environ.get(name) for name in ("NUMRNN_CACHE_DIR", "NUMBA_CACHE_DIR")]
+    folders = [Path(name) / "numrnn" if i else Path(name) for i, name in enumerate(named) if name]
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA")
+    elif sys.platform == "darwin":
+        base = os.path.expanduser("~/Library/Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if base and not base.startswith("~"):
+        folders.append(Path(base) / "numrnn")
+    return folders
+
+
+@lru_cache(maxsize=1)
+def cache_folder() -> Path | None:
+    """The first folder that can be written, made private to the user; None means: compile in memory."""
+    try:
+        name = _digest()
+    except OSError:  # the package lives in a zip file: its sources cannot be digested
+        return None
+    for folder in _candidate_folders():
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            chosen = folder / name
+            chosen.mkdir(mode=0o700, exist_ok=True)
+            with tempfile.TemporaryFile(dir=chosen):
+                pass
+        except OSError:
+            continue
+        return chosen
+    return None
+
+
+def _make_cache_type() -> Any:
+    """Numba's function cache with our folder and stamp, and with every failure answered by a recompilation.
+
+    It leans on private names of Numba. If one is gone there is no disk cache, one warning, and nothing else changes.
+    """
+    try:
+        from numba.core import caching
+
+        locator_base, implementation_base, cache_base = (
+            caching._CacheLocator,
+            caching.CompileResultCacheImpl,
+            caching.FunctionCache,
+        )
+    except (ImportError, AttributeError) as error:
+        warnings.warn(f"numrnn keeps no compiled kernels on disk: numba {numba.__version__}: {error}", stacklevel=2)
+        return None
+
+    class Locator(locator_base):  # type: ignore[misc, valid-type]
+        """Where the compiled code of one kernel lies, and what makes it stale."""
+
+        def __init__(self, function: Any, _file: str) -> None:
+            self._name = f"{function.__module__}.{function.__qualname__}"
+
+        def get_cache_path(self) -> str:
+            return str(cache_folder())
+
+        def get_source_stamp(self) -> str:
+            return Path(self.get_cache_path()).name
+
+        def get_disambiguator(self) -> str:
+            return hashlib.sha256(self._name.encode()).hexdigest()[:8]
+
+        @classmethod
+        def from_function(cls, function: Any, file: str) -> Any:
+            return cls(function, file)
+
+    class Implementation(implementation_base):  # type: ignore[misc, valid-type]
+        _locator_classes = [Locator]
+
+    class HarmlessCache(cache_base):  # type: ignore[misc, valid-type]
+        _impl_class = Implementation
+
+        def load_overload(self, signature: Any, target_context: Any) -> Any:
+            try:
+                return super().load_overload(signature, target_context)
+            except Exception:  # truncated, foreign or raced files
+                self._forget()
+                return None
+
+        def save_overload(self, signature: Any, data: Any) -> None:
+            try:
+                super().save_overload(signature, data)
+            except Exception:
+                self._forget()
+                try:
+                    super().save_overload(signature, data)
+                except Exception:  # a full or read-only disk
+                    return
+
+        def _forget(self) -> None:
+            try:
+                self.flush()
+            except Exception:
+                return
+
+    return HarmlessCache
+
+
+_cache_type: Any = None if DISABLED else _make_cache_type()
+
+
+def _with_cache(dispatcher: Any, function: Any) -> Any:
+    if _cache_type is not None and not DISABLED and cache_folder() is not None:
+        try:
+            dispatcher._cache = _cache_type(function)
+        except Exception as error:
+            warnings.warn(f"numrnn keeps no compiled kernels on disk: {error}", stacklevel=2)
+    return dispatcher
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile `function` when it is first called, for kernels that other kernels call."""
+    return njit(**_OPTIONS)(function)
+
+
+def entry_kernel(function: Callable[..., Any]) -> Any:
+    """`kernel`, for those that Python calls: kept on disk."""
+    return _with_cache(njit(**_OPTIONS)(function), function)
+
+
+def parallel_kernel(function: Callable[..., Any]) -> Any:
+    """The parallel twin of an entry kernel: its body is one `prange` over a plain kernel."""
+    return _with_cache(njit(parallel=True, **_OPTIONS)(function), function)
+
+
+def is_cached(dispatcher: Any) -> bool:
+    """Whether a kernel is compiled in this process, or lies on disk for this machine."""
+    if DISABLED or dispatcher.signatures:
+        return True
+    try:
+        return bool(dispatcher._cache._cache_file.load_index() if hasattr(dispatcher._cache, "_cache_file") else False)
+    except Exception:
+        return False
+
+
+class CellTag:
+    """Stands for a cell inside kernels: `cell` arguments of this type choose code when a kernel is compiled."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name

@@ -1,0 +1,123 @@
+"""How many threads a call may use, and how a parallel launch is kept harmless.
+
+The setting is the package's own: it never touches other users of Numba, and a call's `n_threads` never outlives the call.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numba
+
+__all__ = ["get_num_threads", "resolve", "set_num_threads"]
+
+_setting: int | None = None
+_forked = False
+_one_launch_at_a_time = threading.Lock()
+
+
+def _limit() -> int:
+    """Threads that Numba's pool holds, and that this process may run on."""
+    return int(numba.config.NUMBA_NUM_THREADS)
+
+
+def _check(n_threads: object, argument: str) -> int:
+    if isinstance(n_threads, bool) or not hasattr(n_threads, "__index__"):
+        raise TypeError(
+            f"`{argument}` should be an int (1 or more, or -1 for all), got {type(n_threads).__name__} {n_threads!r}."
+        )
+    n = int(n_threads.__index__())
+    if n == -1:
+        return _limit()
+    if not 1 <= n <= _limit():
+        raise ValueError(
+            f"`{argument}` = {n}, expected 1 to {_limit()} (NUMBA_NUM_THREADS, fixed when numba is imported), or -1 for all."
+        )
+    return n
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads numrnn's calls use from now on.
+
+    Parameters
+    ----------
+    n : int
+        1 or more, at most the pool that Numba made (`NUMBA_NUM_THREADS`); -1 for all of it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `n` is not such a number.
+
+    Notes
+    -----
+    Results do not depend on it, bit for bit. A call's own `n_threads` argument takes precedence.
+
+    Examples
+    --------
+    >>> import numrnn
+    >>> numrnn.set_num_threads(1)
+    >>> numrnn.get_num_threads()
+    1
+    >>> numrnn.set_num_threads(-1)
+    """
+    global _setting
+    _setting = _check(n, "n")
+
+
+def get_num_threads() -> int:
+    """Return how many threads a call uses when it is not told otherwise.
+
+    Returns
+    -------
+    int
+        What `set_num_threads` set; otherwise Numba's own setting for this thread.
+
+    Examples
+    --------
+    >>> import numrnn
+    >>> numrnn.get_num_threads() >= 1
+    True
+    """
+    if _setting is not None:
+        return _setting
+    return int(numba.get_num_threads())
+
+
+def resolve(n_threads: object) -> int:
+    """Read a call's `n_threads`: None is the package's setting, -1 is all."""
+    return get_num_threads() if n_threads is None else _check(n_threads, "n_threads")
+
+
+def _after_fork_in_child() -> None:
+    global _forked, _one_launch_at_a_time
+    _forked = True
+    _one_launch_at_a_time = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+@contextmanager
+def launch(n_threads: int) -> Iterator[int]:
+    """Enter a parallel launch; yields the threads that it may use, 1 meaning: run the serial twin.
+
+    GNU OpenMP dies in a forked child, and two launches at once abort the workqueue layer; both run serially instead. The
+    mask of Numba's pool belongs to the calling thread and is put back, also after an error.
+    """
+    if n_threads == 1 or _forked or not _one_launch_at_a_time.acquire(blocking=False):
+        yield 1
+        return
+    try:
+        before = numba.get_num_threads()
+        numba.set_num_threads(n_threads)
+        try:
+            yield n_threads
+        finally:
+            numba.set_num_threads(before)
+    finally:
+        _one_launch_at_a_time.release()
