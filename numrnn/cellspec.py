@@ -1,0 +1,94 @@
+"""The table of cells: what distinguishes one recurrent cell from another, apart from its equations.
+
+Packing, initialisation, kernels, weight exchange, tests and benchmarks read it; the equations stand in `reference.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["CELLS", "CellSpec", "parameter_shapes"]
+
+
+@dataclass(frozen=True, slots=True)
+class CellSpec:
+    """One cell.
+
+    Attributes
+    ----------
+    name
+        Key in `CELLS`.
+    gates
+        Row blocks of the weights, in PyTorch's order.
+    states
+        What a step hands to the next one; `h` comes first and is the output.
+    saved
+        What forward keeps of a step for backward, besides the states. `hn` is the GRU's W_hn h + b_hn.
+    gate_order
+        Framework -> position of each of our gates among that framework's blocks: `theirs[list(order)]` are ours.
+    """
+
+    name: str
+    gates: tuple[str, ...]
+    states: tuple[str, ...]
+    saved: tuple[str, ...]
+    gate_order: Mapping[str, tuple[int, ...]] = field(compare=False, repr=False)
+
+    @property
+    def num_gates(self) -> int:
+        """Number of row blocks in each weight."""
+        return len(self.gates)
+
+    @property
+    def has_cell_state(self) -> bool:
+        """Whether a state `c` runs beside `h`."""
+        return "c" in self.states
+
+
+CELLS: dict[str, CellSpec] = {
+    spec.name: spec
+    for spec in (
+        CellSpec(
+            name="lstm",
+            gates=("i", "f", "g", "o"),
+            states=("h", "c"),
+            saved=("i", "f", "g", "o"),
+            gate_order={"torch": (0, 1, 2, 3), "keras": (0, 1, 2, 3), "onnx": (0, 2, 3, 1)},
+        ),
+        CellSpec(
+            name="gru",
+            gates=("r", "z", "n"),
+            states=("h",),
+            saved=("r", "z", "n", "hn"),
+            gate_order={"torch": (0, 1, 2), "keras": (1, 0, 2), "onnx": (1, 0, 2)},
+        ),
+        CellSpec(
+            name="rnn_tanh",
+            gates=("h",),
+            states=("h",),
+            saved=(),
+            gate_order={"torch": (0,), "keras": (0,), "onnx": (0,)},
+        ),
+        CellSpec(
+            name="rnn_relu",
+            gates=("h",),
+            states=("h",),
+            saved=(),
+            gate_order={"torch": (0,), "keras": (0,), "onnx": (0,)},
+        ),
+    )
+}
+
+
+def parameter_shapes(
+    spec: CellSpec, input_size: int, hidden_size: int, num_layers: int, bias: bool
+) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all parameters of a stack, PyTorch's names in PyTorch's order."""
+    rows = spec.num_gates * hidden_size
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in range(num_layers):
+        shapes[f"weight_ih_l{layer}"] = (rows, input_size if layer == 0 else hidden_size)
+        shapes[f"weight_hh_l{layer}"] = (rows, hidden_size)
+        if bias:
+            shapes[f"bias_ih_l{layer}"] = (rows,)
+            shapes[f"bias_hh_l{layer}"] = (rows,)
+    return shapes
