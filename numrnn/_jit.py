@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import sys
 import tempfile
 import warnings
@@ -22,9 +21,10 @@ import llvmlite
 import numba
 import numpy as np
 from numba import njit, prange, types
+from numba.core.imputils import lower_constant
 from numba.extending import models, overload, register_model, typeof_impl
 
-__all__ = ["DISABLED", "CellTag", "describe", "implements", "kernel", "parallel_kernel", "prange"]
+__all__ = ["DISABLED", "CellTag", "describe", "entry_kernel", "implements", "is_cached", "kernel", "parallel_kernel", "prange"]
 
 DISABLED = bool(numba.config.DISABLE_JIT)
 
@@ -184,8 +184,63 @@ def is_cached(dispatcher: Any) -> bool:
         return False
 
 
+def implements(stub: Callable[..., Any]) -> Any:
+    """Give a plain function its code inside kernels, chosen by the types of its arguments.
+
+    Decorates a function that takes the same arguments as types and returns the implementation, or None where it has none.
+    """
+    return overload(stub, jit_options=_OPTIONS, strict=False)
+
+
 class CellTag:
     """Stands for a cell inside kernels: `cell` arguments of this type choose code when a kernel is compiled."""
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+
+class _CellTagType(types.Type):
+    def __init__(self, cell: str) -> None:
+        self.cell = cell
+        super().__init__(name=f"CellTag({cell})")
+
+
+register_model(_CellTagType)(models.OpaqueModel)
+
+
+@typeof_impl.register(CellTag)
+def _type_of_tag(tag: CellTag, _context: Any) -> _CellTagType:
+    return _CellTagType(tag.name)
+
+
+@lower_constant(_CellTagType)
+def _constant_tag(context: Any, _builder: Any, _type: Any, _value: Any) -> Any:
+    return context.get_dummy_value()
+
+
+def describe() -> dict[str, Any]:
+    """What Numba compiles for and where compiled kernels lie; for `numrnn.info`."""
+    from numrnn.kernels import simd
+
+    folder = cache_folder()
+    return {
+        "numba": numba.__version__,
+        "llvmlite": llvmlite.__version__,
+        "jit": "off (NUMBA_DISABLE_JIT): calls run the NumPy reference" if DISABLED else "on",
+        "cpu": numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name(),
+        "simd_bits": 8 * simd.VECTOR_BYTES,
+        "simd_lanes": {str(dtype): lanes for dtype, lanes in simd.LANES_NUMPY.items()},
+        "fused_multiply_add": simd.HAS_FMA,
+        "flushes_denormals": simd.FLUSHES_DENORMALS,
+        "threading_layer": _threading_layer(),
+        "num_threads_limit": int(numba.config.NUMBA_NUM_THREADS),
+        "cache_folder": str(folder) if folder else "none: no folder can be written, kernels are compiled in memory",
+    }
+
+
+def _threading_layer() -> str:
+    """The layer in use, or the one asked for while no parallel kernel has run."""
+    try:
+        return str(numba.threading_layer())
+    except ValueError:
+        return f"{numba.config.THREADING_LAYER} (not started)"
