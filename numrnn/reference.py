@@ -9,7 +9,7 @@ A step of every cell sees its input and its previous state through two products,
     (P2)  v = W_hh h_{t-1} + b_hh      the recurrent side
 
 and differs from other cells only in what it does with them, element by element: `lstm_step`, `gru_step`,
-`rnn_tanh_step`, `rnn_relu_step`. Backward, with du, dv the adjoints of u, v from the cell's backward step, every cell has
+`rnn_tanh_step`, `rnn_relu_step`. Backward, with du, dv the adjoints of u, v from the cell's own step, every cell has
 
     (P3)  dx_t      = W_ih^T du        (P5)  dW_ih += du x_t^T        (P7)  db_ih += du
     (P4)  dh_{t-1} += W_hh^T dv        (P6)  dW_hh += dv h_{t-1}^T    (P8)  db_hh += dv
@@ -59,7 +59,7 @@ def sigmoid(x: Array) -> Array:
 
 
 # One step of each cell: (u, v, previous states) -> states, saved
-# and its adjoint:       (d_states, previous states, states, saved) -> du, dv, d_previous (element-wise part, without P4)
+# and its adjoint:        (d_states, previous states, states, saved) -> du, dv, d_previous (what (P4) adds to)
 
 
 def lstm_step(u: Array, v: Array, previous: Arrays) -> tuple[Arrays, Arrays]:
@@ -296,9 +296,8 @@ def backward(
     spec, num_layers = trace.spec, len(trace.layers)
     _, step_backward = STEPS[spec.name]
     seq_len, batch_size, hidden_size = trace.output.shape
-    d_states = {
-        name: np.zeros((num_layers, batch_size, hidden_size)) for name in spec.states
-    }  # of the last states, then of the initial
+    # adjoints of the states of every layer: at first of the last states, at the end of the initial ones
+    d_states = {name: np.zeros((num_layers, batch_size, hidden_size)) for name in spec.states}
     for name, given in {"h": d_h_n, "c": d_c_n}.items():
         if given is not None:
             d_states[name][...] = given

@@ -1,0 +1,281 @@
+"""THE table of cases, and how a case becomes a layer, its arrays, and everything the layer can say about them.
+
+Sizes stand on both sides of the register tile's rows (3, 6), of the vector's lanes (4, 8, 16) and of a panel (64), and
+beyond one block of rows (512). Helpers speak time-major arrays, whatever the case's layout, and answers come as one flat
+dict: `output h_n [c_n] d_x d_h_0 [d_c_0]`, and `d_<parameter>` in PyTorch's names.
+"""
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import numrnn
+from numrnn import reference
+from numrnn.cellspec import CELLS, CellSpec, parameter_shapes
+
+Array = npt.NDArray[Any]
+Answers = dict[str, Array]
+
+COTANGENTS = ("output", "h_n", "c_n")
+EDGES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 63, 64, 65)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One call of one layer. `cotangents` are those that the pullback is given; a cell without `c_n` ignores that one."""
+
+    cell: str
+    N: int
+    T: int
+    I: int
+    H: int
+    num_layers: int = 1
+    bias: bool = True
+    with_state: bool = True
+    batch_first: bool = False
+    dtype: str = "float64"
+    cotangents: tuple[str, ...] = COTANGENTS
+
+    def __str__(self) -> str:
+        words = [self.cell, f"N{self.N}", f"T{self.T}", f"I{self.I}", f"H{self.H}", f"L{self.num_layers}"]
+        words += [] if self.bias else ["nobias"]
+        words += [] if self.with_state else ["zerostate"]
+        words += ["batchfirst"] if self.batch_first else []
+        words += [] if self.cotangents == COTANGENTS else ["d_" + "_".join(self.cotangents)]
+        return "-".join([*words, self.dtype])
+
+    @property
+    def spec(self) -> CellSpec:
+        return CELLS[self.cell]
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """The same numbers for the same shapes, whatever the layout, dtype and cotangents."""
+        plain = replace(self, batch_first=False, dtype="float64", cotangents=COTANGENTS)
+        return np.random.default_rng(zlib.crc32(f"{plain} {purpose}".encode()))
+
+
+# fmt: off
+_ROWS = (
+    # N    T   I   H  L  bias  with_state batch_first
+    (  1,  1,  1,  1, 1, True,  True,  False),
+    (  1,  9,  5,  7, 1, True,  False, False),
+    (  2, 11, 16, 16, 1, False, True,  False),
+    (  5,  6, 17, 15, 1, True,  True,  True),
+    (  6,  7, 15, 17, 2, True,  True,  False),
+    (  7,  5, 31, 33, 1, True,  False, True),
+    ( 13,  4,  3,  8, 3, False, False, False),
+    ( 16,  3, 64, 64, 1, True,  True,  False),
+    ( 33,  5,  7, 31, 2, True,  True,  True),
+    (  1, 40, 33, 65, 1, True,  True,  False),
+    ( 65,  2, 63,  9, 1, False, True,  True),
+    (  3, 400, 2,  6, 1, True,  True,  False),
+)
+# fmt: on
+
+CASES: tuple[Case, ...] = tuple(Case(cell, *row) for row in _ROWS for cell in CELLS)
+EMPTY_CASES: tuple[Case, ...] = tuple(
+    Case(cell, N, T, 5, 7, num_layers=2, batch_first=batch_first)
+    for cell in CELLS
+    for N, T, batch_first in ((4, 0, False), (4, 0, True), (0, 3, False), (0, 0, False))
+)
+
+
+def random_cases(seed: int, n: int, **fixed: Any) -> list[Case]:
+    """`n` cases around the edges, cells in turn, with any subset of cotangents; `fixed` overrides fields."""
+    rng = np.random.default_rng(seed)
+
+    def one(cell: str) -> Case:
+        size = rng.choice(EDGES, size=3).tolist()
+        bias, with_state, batch_first, *given = (rng.random(6) < 0.6).tolist()
+        return Case(
+            cell,
+            N=size[0],
+            T=int(rng.integers(1, 10)),
+            I=size[1],
+            H=size[2],
+            num_layers=int(rng.integers(1, 4)),
+            bias=bias,
+            with_state=with_state,
+            batch_first=batch_first,
+            cotangents=tuple(name for name, chosen in zip(COTANGENTS, given, strict=True) if chosen),
+        )
+
+    cells = list(CELLS)
+    return [replace(one(cells[k % len(cells)]), **fixed) for k in range(n)]
+
+
+def in_both_dtypes(cases: Iterable[Case]) -> list[Case]:
+    """Each case in float64 and in float32."""
+    return [replace(case, dtype=dtype) for case in cases for dtype in ("float64", "float32")]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """The arrays of one call and of its pullback, time-major; None where not given."""
+
+    x: Array
+    h_0: Array | None
+    c_0: Array | None
+    d_output: Array | None
+    d_h_n: Array | None
+    d_c_n: Array | None
+
+    @property
+    def state(self) -> Any:
+        """As a layer wants it."""
+        return self.h_0 if self.c_0 is None else (self.h_0, self.c_0)
+
+    @property
+    def cotangents(self) -> dict[str, Array | None]:
+        """As a pullback wants them, time-major; without `d_c_n` if that is None."""
+        given = {"d_output": self.d_output, "d_h_n": self.d_h_n, "d_c_n": self.d_c_n}
+        return given if self.d_c_n is not None else {name: given[name] for name in ("d_output", "d_h_n")}
+
+    def rows(self, index: Any) -> "Problem":
+        """The same call for some rows of the batch; an index or a slice."""
+        arrays = (getattr(self, field.name) for field in fields(self))
+        return Problem(*(None if array is None else np.ascontiguousarray(array[:, index]) for array in arrays))
+
+
+def make_parameters(case: Case) -> dict[str, Array]:
+    """Normal weights that leave the states at order one, and biases of the same size."""
+    rng = case.rng("parameters")
+    shapes = parameter_shapes(case.spec, case.I, case.H, case.num_layers, case.bias)
+    return {
+        name: (0.8 * rng.standard_normal(shape) / np.sqrt(shape[-1] if len(shape) == 2 else 4)).astype(case.dtype)
+        for name, shape in shapes.items()
+    }
+
+
+def make_problem(case: Case) -> Problem:
+    """Standard normal arrays for everything that the case gives."""
+    rng = case.rng("arrays")
+
+    def draw(shape: tuple[int, ...], given: bool) -> Array | None:
+        array = rng.standard_normal(shape).astype(case.dtype)
+        return array if given else None
+
+    states, has_c = (case.num_layers, case.N, case.H), case.spec.has_cell_state
+    x = draw((case.T, case.N, case.I), True)
+    assert x is not None
+    return Problem(
+        x=x,
+        h_0=draw(states, case.with_state),
+        c_0=draw(states, case.with_state and has_c),
+        d_output=draw((case.T, case.N, case.H), "output" in case.cotangents),
+        d_h_n=draw(states, "h_n" in case.cotangents),
+        d_c_n=draw(states, "c_n" in case.cotangents and has_c),
+    )
+
+
+def make_layer(case: Case) -> Any:
+    """The public layer of a case, with the case's parameters."""
+    makers: dict[str, Callable[..., Any]] = {"lstm": numrnn.LSTM, "gru": numrnn.GRU}
+    kinds = {} if case.cell in makers else {"nonlinearity": case.cell.removeprefix("rnn_")}
+    layer = makers.get(case.cell, numrnn.RNN)(
+        case.I, case.H, case.num_layers, bias=case.bias, batch_first=case.batch_first, dtype=case.dtype, **kinds
+    )
+    layer.set_parameters(make_parameters(case))
+    return layer
+
+
+def in_layout(layer: Any, array: Array | None) -> Array | None:
+    """Time-major to the layer's own layout, or back: contiguous in either."""
+    return np.ascontiguousarray(array.swapaxes(0, 1)) if array is not None and layer.batch_first else array
+
+
+def result_answers(layer: Any, result: Any) -> Answers:
+    """`output`, `h_n` and, where there is one, `c_n` of a result."""
+    output = in_layout(layer, result.output)
+    assert output is not None
+    return {"output": output, "h_n": result.h_n} | ({"c_n": result.c_n} if hasattr(result, "c_n") else {})
+
+
+def gradient_answers(layer: Any, gradients: Any) -> Answers:
+    """`d_x`, `d_h_0`, `d_c_0` where there is one, and the gradient of every parameter."""
+    states = {"d_h_0": gradients.h_0, "d_c_0": gradients.c_0}
+    d_x = {"d_x": in_layout(layer, gradients.x)}
+    named = {f"d_{name}": value for name, value in gradients.parameters.items()}
+    return {name: value for name, value in (d_x | states | named).items() if value is not None}
+
+
+def pull(layer: Any, pullback: Callable[..., Any], problem: Problem, **options: Any) -> Answers:
+    """The gradients of a problem's cotangents through a pullback of the layer."""
+    cotangents = problem.cotangents | {"d_output": in_layout(layer, problem.d_output)}
+    return gradient_answers(layer, pullback(**cotangents, **options))
+
+
+def layer_answers(layer: Any, problem: Problem, **options: Any) -> Answers:
+    """All that `layer.vjp` and its pullback say; `options` go to `vjp`."""
+    result, pullback = layer.vjp(in_layout(layer, problem.x), problem.state, **options)
+    return result_answers(layer, result) | pull(layer, pullback, problem)
+
+
+def reference_answers(case: Case, problem: Problem, parameters: Mapping[str, Array]) -> Answers:
+    """The same from `numrnn.reference`, in float64."""
+    trace = reference.forward(case.spec, parameters, problem.x, problem.h_0, problem.c_0, num_layers=case.num_layers)
+    d_x, d_h_0, d_c_0, d_parameters = reference.backward(trace, problem.d_output, problem.d_h_n, problem.d_c_n)
+    answers = {"output": trace.output, "h_n": trace.h_n, "c_n": trace.c_n, "d_x": d_x, "d_h_0": d_h_0, "d_c_0": d_c_0}
+    answers |= {f"d_{name}": value for name, value in d_parameters.items()}
+    return {name: value for name, value in answers.items() if value is not None}
+
+
+def torch_answers(case: Case, problem: Problem, parameters: Mapping[str, Array]) -> Answers:
+    """The same from PyTorch, in the case's dtype. Unused gradients are zero."""
+    import torch
+
+    makers = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
+    kinds = {} if case.cell in makers else {"nonlinearity": case.cell.removeprefix("rnn_")}
+    module = makers.get(case.cell, torch.nn.RNN)(
+        case.I, case.H, case.num_layers, bias=case.bias, dtype=getattr(torch, case.dtype), **kinds
+    )
+    module.load_state_dict({name: torch.tensor(value) for name, value in parameters.items()})
+    zeros = np.zeros((case.num_layers, case.N, case.H), case.dtype)
+    initial = (problem.h_0, problem.c_0)[: len(case.spec.states)]
+    x = torch.tensor(problem.x, requires_grad=True)
+    state = [torch.tensor(zeros if given is None else given, requires_grad=True) for given in initial]
+    output, last = module(x, tuple(state) if case.spec.has_cell_state else state[0])
+    results = [output, *(last if case.spec.has_cell_state else (last,))]
+    cotangents = (problem.d_output, problem.d_h_n, problem.d_c_n)
+    pairs = [(r, torch.tensor(d)) for r, d in zip(results, cotangents, strict=False) if d is not None]
+    leaves = {"d_x": x} | dict(zip(("d_h_0", "d_c_0"), state, strict=False))
+    leaves |= {f"d_{name}": value for name, value in module.named_parameters()}
+    torch.autograd.backward([(r * d).sum() for r, d in pairs] or [0 * output.sum()])
+    answers = dict(zip(COTANGENTS, results, strict=False)) | {
+        name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in leaves.items()
+    }
+    return {name: value.detach().numpy() for name, value in answers.items()}
+
+
+def scaled_error(actual: Array, desired: Array) -> float:
+    """Largest absolute difference, in units of the largest desired value."""
+    if desired.size == 0:
+        return 0.0
+    scale = float(np.abs(desired).max())
+    return float(np.abs(actual - desired).max()) / (scale or 1.0)
+
+
+def assert_close(actual: Answers, desired: Answers, tolerance: float) -> None:
+    """Every answer is there, has its shape, and is within `tolerance` of its scale."""
+    assert list(actual) == list(desired)
+    for name in desired:
+        assert actual[name].shape == desired[name].shape, name
+    errors = {name: scaled_error(actual[name], desired[name]) for name in desired}
+    wrong = {name: error for name, error in errors.items() if not error <= tolerance}
+    assert not wrong, f"beyond {tolerance} of scale: {wrong}"
+
+
+def assert_same_bits(actual: Answers, desired: Answers) -> None:
+    """Every answer is there and equal to the last bit (NaN equals NaN)."""
+    assert list(actual) == list(desired)
+    for name in desired:
+        np.testing.assert_array_equal(actual[name], desired[name], err_msg=name, strict=True)
+
+
+def parameter_free(answers: Answers) -> Answers:
+    """Without the gradients of parameters: what belongs to a row alone."""
+    return {name: value for name, value in answers.items() if not name.startswith(("d_weight", "d_bias"))}
