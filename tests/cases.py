@@ -1,8 +1,8 @@
 """THE table of cases, and how a case becomes a layer, its arrays, and everything the layer can say about them.
 
 Sizes stand on both sides of the register tile's rows (3, 6), of the vector's lanes (4, 8, 16) and of a panel (64), and
-beyond one block of rows (512). Helpers speak time-major arrays, whatever the case's layout, and answers come as one flat
-dict: `output h_n [c_n] d_x d_h_0 [d_c_0]`, and `d_<parameter>` in PyTorch's names.
+beyond one block of rows (512). Helpers speak time-major arrays, whatever the case's layout, and answers come as one
+flat dict: `output h_n [c_n] d_x d_h_0 [d_c_0]`, and `d_<parameter>` in PyTorch's names.
 """
 
 import zlib
@@ -26,7 +26,7 @@ EDGES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 63, 64, 65)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One call of one layer. `cotangents` are those that the pullback is given; a cell without `c_n` ignores that one."""
+    """One call of one layer. `cotangents` are those given to the pullback; a cell without `c_n` ignores that one."""
 
     cell: str
     N: int
@@ -249,6 +249,31 @@ def torch_answers(case: Case, problem: Problem, parameters: Mapping[str, Array])
         name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in leaves.items()
     }
     return {name: value.detach().numpy() for name, value in answers.items()}
+
+
+def numerical_gradients(
+    results: Callable[[Problem, dict[str, Array]], Answers], problem: Problem, parameters: dict[str, Array]
+) -> Answers:
+    """Central differences of sum(cotangent * result) by every entry of what was given, in float64."""
+
+    def loss() -> float:
+        answers = results(problem, parameters)
+        cotangents = zip(COTANGENTS, (problem.d_output, problem.d_h_n, problem.d_c_n), strict=True)
+        return sum(float((answers[name] * d).sum()) for name, d in cotangents if d is not None)
+
+    def differences(array: Array, step: float = 1e-5) -> Array:
+        slopes = np.empty_like(array)
+        for index in np.ndindex(array.shape):
+            middle = array[index]
+            array[index] = middle + step
+            above = loss()
+            array[index] = middle - step
+            slopes[index] = (above - loss()) / (2 * step)
+            array[index] = middle
+        return slopes
+
+    leaves = {"x": problem.x, "h_0": problem.h_0, "c_0": problem.c_0} | parameters
+    return {f"d_{name}": differences(leaf) for name, leaf in leaves.items() if leaf is not None}
 
 
 def scaled_error(actual: Array, desired: Array) -> float:

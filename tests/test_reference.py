@@ -1,0 +1,168 @@
+"""The reference against closed forms, finite differences and PyTorch; fast code is then compared with the reference."""
+
+import numpy as np
+import pytest
+from cases import (
+    CASES,
+    EMPTY_CASES,
+    Array,
+    Case,
+    assert_close,
+    make_parameters,
+    make_problem,
+    numerical_gradients,
+    random_cases,
+    reference_answers,
+    torch_answers,
+)
+from scipy.special import expit
+
+from numrnn import reference
+from numrnn.cellspec import CELLS, CellSpec, parameter_shapes
+
+SPECS = tuple(CELLS.values())
+LSTM, GRU, RNN_TANH, RNN_RELU = SPECS
+TINY = [
+    Case(cell, N=2, T=3, I=2, H=3, num_layers=num_layers, bias=bias)
+    for cell in CELLS
+    for num_layers, bias in ((1, False), (2, True))
+]
+
+
+def biases_only(spec: CellSpec, **values: float) -> dict[str, Array]:
+    """One hidden unit, one input, zero weights, and the given input biases by gate."""
+    parameters = {name: np.zeros(shape) for name, shape in parameter_shapes(spec, 1, 1, 1, bias=True).items()}
+    parameters["bias_ih_l0"][:] = [values.get(gate, 0.0) for gate in spec.gates]
+    return parameters
+
+
+# --- closed forms
+
+
+def test_sigmoid_is_the_logistic_function():
+    x = np.linspace(-700, 700, 2801)
+    np.testing.assert_allclose(reference.sigmoid(x), expit(x), rtol=1e-15)
+    np.testing.assert_array_equal(reference.sigmoid(np.array([-np.inf, 0.0, np.inf, np.nan])), [0, 0.5, 1, np.nan])
+
+
+def test_lstm_with_constant_gates_is_a_geometric_series():
+    """c_t = f^t c_0 + i g (1 - f^t) / (1 - f) and h_t = o tanh(c_t)."""
+    parameters = biases_only(LSTM, i=0.3, f=1.1, g=-0.7, o=0.4)
+    i, f, g, o = expit(0.3), expit(1.1), np.tanh(-0.7), expit(0.4)
+    t = np.arange(1, 9)
+    c = f**t * 2.0 + i * g * (1 - f**t) / (1 - f)
+    trace = reference.forward(LSTM, parameters, np.zeros((8, 1, 1)), np.full((1, 1, 1), 5.0), np.full((1, 1, 1), 2.0))
+    np.testing.assert_allclose(trace.layers[0].states["c"][1:, 0, 0], c, rtol=1e-14)
+    np.testing.assert_allclose(trace.output[:, 0, 0], o * np.tanh(c), rtol=1e-14)
+
+
+def test_gru_with_constant_gates_decays_to_its_candidate():
+    """h_t = n + z^t (h_0 - n), with n = tanh(b_in + r b_hn): the reset gate scales the recurrent bias too."""
+    parameters = biases_only(GRU, r=0.2, z=-0.5, n=0.3)
+    parameters["bias_hh_l0"][2] = 0.9
+    z, n = expit(-0.5), np.tanh(0.3 + expit(0.2) * 0.9)
+    trace = reference.forward(GRU, parameters, np.zeros((8, 1, 1)), np.full((1, 1, 1), 2.0))
+    np.testing.assert_allclose(trace.output[:, 0, 0], n + z ** np.arange(1, 9) * (2.0 - n), rtol=1e-14)
+
+
+def test_rnn_relu_with_positive_numbers_is_a_linear_filter():
+    """h_t = sum_s a^(t-s) x_s."""
+    x = np.arange(1.0, 7.0)
+    parameters = {"weight_ih_l0": np.ones((1, 1)), "weight_hh_l0": np.full((1, 1), 0.5)}
+    trace = reference.forward(RNN_RELU, parameters, x[:, None, None])
+    expected = [sum(0.5 ** (t - s) * x[s] for s in range(t + 1)) for t in range(6)]
+    np.testing.assert_array_equal(trace.output[:, 0, 0], expected)
+
+
+def test_rnn_relu_has_slope_zero_at_zero():
+    parameters = {"weight_ih_l0": np.ones((1, 1)), "weight_hh_l0": np.ones((1, 1))}
+    trace = reference.forward(RNN_RELU, parameters, np.zeros((1, 1, 1)))
+    d_x, *_ = reference.backward(trace, d_h_n=np.ones((1, 1, 1)))
+    np.testing.assert_array_equal(d_x, np.zeros((1, 1, 1)))
+
+
+def test_rnn_tanh_adds_both_biases():
+    parameters = biases_only(RNN_TANH, h=0.25)
+    parameters["bias_hh_l0"][:] = 0.5
+    trace = reference.forward(RNN_TANH, parameters, np.zeros((1, 1, 1)))
+    assert trace.output.item() == np.tanh(0.75)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_a_stack_is_its_layers_one_after_another(spec):
+    case = Case(spec.name, N=3, T=4, I=2, H=5, num_layers=2)
+    problem, parameters = make_problem(case), make_parameters(case)
+    lower = {name: value for name, value in parameters.items() if name.endswith("l0")}
+    upper = {name.replace("l1", "l0"): value for name, value in parameters.items() if name.endswith("l1")}
+    h_0, c_0 = problem.h_0, problem.c_0
+    first = reference.forward(spec, lower, problem.x, h_0[:1], None if c_0 is None else c_0[:1])
+    second = reference.forward(spec, upper, first.output, h_0[1:], None if c_0 is None else c_0[1:])
+    both = reference.forward(spec, parameters, problem.x, h_0, c_0, num_layers=2)
+    np.testing.assert_array_equal(both.output, second.output)
+    np.testing.assert_array_equal(both.h_n, [first.h_n[0], second.h_n[0]])
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_saved_values_are_named_by_the_table(spec):
+    """Each saved value comes from its own gate's rows: the gate with a large bias saturates, no other moves."""
+    for gate in spec.saved[: spec.num_gates]:
+        trace = reference.forward(spec, biases_only(spec, **{gate: 50.0}), np.zeros((1, 1, 1)))
+        saved = {name: value.item() for name, value in trace.layers[0].saved.items()}
+        rest = {name: 0.0 if name in ("g", "n", "hn") else 0.5 for name in spec.saved}
+        assert saved == pytest.approx(rest | {gate: 1.0})
+
+
+# --- gradients
+
+
+@pytest.mark.parametrize("case", TINY, ids=str)
+def test_every_gradient_is_the_finite_difference(case):
+    def results(problem, parameters):
+        trace = reference.forward(
+            case.spec, parameters, problem.x, problem.h_0, problem.c_0, num_layers=case.num_layers
+        )
+        return {"output": trace.output, "h_n": trace.h_n, "c_n": trace.c_n}
+
+    problem, parameters = make_problem(case), make_parameters(case)
+    answers = reference_answers(case, problem, parameters)
+    numerical = numerical_gradients(results, problem, parameters)
+    assert_close({name: answers[name] for name in answers if name.startswith("d_")}, numerical, 1e-8)
+
+
+@pytest.mark.parametrize("case", EMPTY_CASES, ids=str)
+def test_nothing_to_do_hands_states_and_their_cotangents_through(case):
+    problem = make_problem(case)
+    answers = reference_answers(case, problem, make_parameters(case))
+    if case.T == 0:
+        np.testing.assert_array_equal(answers["h_n"], problem.h_0)
+        np.testing.assert_array_equal(answers["d_h_0"], problem.d_h_n)
+    assert all(not value.any() for name, value in answers.items() if name.startswith(("d_weight", "d_bias")))
+
+
+# --- PyTorch
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("cell", CELLS)
+def test_reference_agrees_with_pytorch(cell):
+    pytest.importorskip("torch")
+    for case in (*random_cases(1, 40, cell=cell), *(case for case in CASES if case.cell == cell)):
+        problem, parameters = make_problem(case), make_parameters(case)
+        assert_close(reference_answers(case, problem, parameters), torch_answers(case, problem, parameters), 1e-12)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+@pytest.mark.parametrize("bias", [True, False])
+def test_parameters_have_pytorch_names_shapes_and_order(spec, bias):
+    torch = pytest.importorskip("torch")
+    module = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}.get(spec.name, torch.nn.RNN)(3, 5, 2, bias=bias)
+    theirs = [(name, tuple(value.shape)) for name, value in module.named_parameters()]
+    assert list(parameter_shapes(spec, 3, 5, 2, bias).items()) == theirs
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_gate_orders_are_permutations(spec):
+    for order in spec.gate_order.values():
+        assert sorted(order) == list(range(spec.num_gates))
+    assert spec.gate_order["torch"] == tuple(range(spec.num_gates))
