@@ -1,0 +1,1 @@
+"""Python's side of a call: check, plan, pack, run."""

@@ -1,0 +1,121 @@
+"""The plan of a call: every check of its arguments, made once for each signature and kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from numrnn import _threads
+from numrnn._types import Array, Shape
+from numrnn.cellspec import CELLS, CellSpec
+from numrnn.engine import memory
+from numrnn.engine.arrays import ready
+from numrnn.engine.inputs import read_input, refuse_shape
+from numrnn.engine.signature import HasSignature, Signature
+from numrnn.engine.states import read_state
+
+__all__ = ["Plan", "Purpose", "plan_call"]
+
+Purpose: TypeAlias = Literal["output", "last", "training"]
+"""What a call must hold in memory: the output, the last states alone, or everything that backward needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One call, checked: shapes, element type, layout and threads. Kernels trust it."""
+
+    spec: CellSpec
+    dtype: np.dtype[Any]
+    seq_len: int
+    batch_size: int
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    bias: bool
+    batch_first: bool
+    n_threads: int
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of `output` and its cotangent, in the user's layout."""
+        steps_and_rows = (self.batch_size, self.seq_len) if self.batch_first else (self.seq_len, self.batch_size)
+        return (*steps_and_rows, self.hidden_size)
+
+    @property
+    def state_shape(self) -> Shape:
+        """Shape of each state, given and returned: never batch-first."""
+        return (self.num_layers, self.batch_size, self.hidden_size)
+
+    def bytes_for(self, purpose: Purpose) -> int:
+        """Bytes that a call allocates for its results, and for backward where that follows."""
+        a_step = self.batch_size * self.hidden_size * self.dtype.itemsize
+        needed = len(self.spec.states) * self.num_layers * a_step
+        if purpose == "output":
+            needed += self.seq_len * a_step
+        if purpose == "training":
+            needed += self.seq_len * self.num_layers * a_step * (len(self.spec.saved) + len(self.spec.states))
+        return needed
+
+
+@lru_cache(maxsize=64)
+def _plan(signature: Signature, shape: Shape, n_threads: int, purpose: Purpose) -> Plan:
+    """Check the shape of x and derive the plan; what raises is not kept."""
+    if len(shape) != 3 or shape[2] != signature.input_size:
+        refuse_shape(signature, shape)
+    seq_len, batch_size = (shape[1], shape[0]) if signature.batch_first else (shape[0], shape[1])
+    plan = Plan(
+        CELLS[signature.cell],
+        signature.dtype,
+        seq_len,
+        batch_size,
+        signature.input_size,
+        signature.hidden_size,
+        signature.num_layers,
+        signature.bias,
+        signature.batch_first,
+        n_threads,
+    )
+    memory.require(
+        plan.bytes_for(purpose),
+        signature.head,
+        f"x of shape {shape}: {'what backward needs' if purpose == 'training' else 'the result'}",
+        "Split the batch, or split time and carry `result.state` over.",
+    )
+    return plan
+
+
+def plan_call(
+    layer: HasSignature, x: object, state: object, *, n_threads: int | None, purpose: Purpose = "output"
+) -> tuple[Plan, Array, Array | None, Array | None]:
+    """Check the arguments of a call.
+
+    Parameters
+    ----------
+    layer
+        The layer that is called.
+    x
+        What the user passed: anything that reads as an array of real numbers.
+    state
+        h_0, (h_0, c_0), or None.
+    n_threads
+        The call's own setting: None, an int of 1 or more, or -1.
+    purpose
+        What the call is going to allocate.
+
+    Returns
+    -------
+    plan, x, h_0, c_0
+        The arrays have the layer's dtype and are C-contiguous in the user's layout, the states full (L, N, H), or None
+        where not given. Copies only where needed; the user's arrays are never written.
+    """
+    signature = layer.signature
+    array = read_input(signature, x)
+    plan = _plan(signature, array.shape, _threads.resolve(n_threads), purpose)
+    array = ready(array, signature.dtype, signature.head, "x")
+    if state is None:
+        return plan, array, None, None
+    h_0, c_0 = read_state(signature, plan.seq_len, plan.batch_size, state)
+    return plan, array, h_0, c_0

@@ -1,0 +1,93 @@
+"""Initial states: read, broadcast over the batch, and refused with the reading that would be right."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numrnn._errors import explain, kind_of
+from numrnn._types import Array, Shape
+from numrnn.cellspec import CELLS
+from numrnn.engine.arrays import ready, real_array
+from numrnn.engine.signature import Signature
+
+__all__ = ["read_state", "state_parts"]
+
+
+def state_parts(signature: Signature, state: object) -> tuple[object, ...]:
+    """Split a state into (h_0,) or (h_0, c_0), as the cell has them."""
+    if not CELLS[signature.cell].has_cell_state:
+        if isinstance(state, tuple):
+            raise TypeError(
+                explain(
+                    signature.head,
+                    f"`state` is a tuple of {len(state)}, expected one array h_0.",
+                    f"{signature.layer} has no cell state; only LSTM takes (h_0, c_0).",
+                )
+            )
+        return (state,)
+    if isinstance(state, tuple | list) and len(state) == 2:
+        return tuple(state)
+    got = f"a {type(state).__name__} of {len(state)}" if isinstance(state, tuple | list) else kind_of(state)
+    if isinstance(state, np.ndarray):
+        got = f"an array of shape {state.shape}"
+    raise TypeError(
+        explain(
+            signature.head,
+            f"`state` should be a pair (h_0, c_0), got {got}.",
+            "To continue a sequence pass `result.state`; for one half of the pair pass zeros.",
+        )
+    )
+
+
+def read_state(signature: Signature, seq_len: int, batch_size: int, state: object) -> tuple[Array, Array | None]:
+    """Return h_0 and, where the cell has one, c_0: (num_layers, batch, hidden_size), ready for a kernel.
+
+    A batch axis of 1 stands for every row.
+    """
+    if hasattr(state, "last_output") and hasattr(state, "state"):
+        raise TypeError(
+            explain(signature.head, "`state` is a whole result.", "Pass its state: `layer(x, result.state)`.")
+        )
+    parts = state_parts(signature, state)
+    arrays = [
+        _read(signature, seq_len, batch_size, part, name) for part, name in zip(parts, ("h_0", "c_0"), strict=False)
+    ]
+    return arrays[0], arrays[1] if len(arrays) == 2 else None
+
+
+def _read(signature: Signature, seq_len: int, batch_size: int, part: object, name: str) -> Array:
+    array: NDArray[Any] = real_array(part, signature.head, name)
+    shape = (signature.num_layers, batch_size, signature.hidden_size)
+    if array.shape != shape:
+        if array.shape != (signature.num_layers, 1, signature.hidden_size):
+            _refuse_shape(signature, seq_len, batch_size, array.shape, name)
+        array = np.broadcast_to(array, shape)
+    return ready(array, signature.dtype, signature.head, name)
+
+
+def _refuse_shape(signature: Signature, seq_len: int, batch_size: int, shape: Shape, name: str) -> NoReturn:
+    layers, hidden = signature.num_layers, signature.hidden_size
+    expected = (layers, batch_size, hidden)
+    read = f"{name}.shape = {shape} read as (num_layers, batch, hidden_size), whatever batch_first is."
+    if shape in ((batch_size, layers, hidden), (1, layers, hidden)):
+        advice = f"It looks batch-first. States are never batch-first: pass {name}.swapaxes(0, 1)."
+    elif shape in (expected[1:], (1, hidden)) and layers == 1:
+        advice = f"The axis of layers is missing: pass {name}[None]."
+    elif shape == (layers, hidden):
+        advice = f"The batch axis is missing: pass {name}[:, None, :], which stands for every row."
+    elif shape == (layers, seq_len, hidden):
+        other = not signature.batch_first
+        advice = (
+            f"x was read as {signature.axes} with batch {batch_size} and time {seq_len}: if its batch is {seq_len}, "
+            f"x has these axes swapped; make the layer with batch_first={other}."
+        )
+    elif len(shape) == 3 and shape[1:] == expected[1:]:
+        advice = f"The layer has num_layers={layers}: pass one state for each."
+    elif len(shape) == 3 and (shape[0], shape[2]) == (layers, hidden):
+        advice = f"x has a batch of {batch_size}: pass a state for each row, or one row that stands for all."
+    else:
+        advice = "To continue a sequence pass `result.state`; to start one pass nothing."
+    raise ValueError(explain(signature.head, f"`{name}` has shape {shape}, expected {expected}.", read, advice))

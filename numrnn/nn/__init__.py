@@ -1,0 +1,1 @@
+"""Layers: what users hold in their hands."""

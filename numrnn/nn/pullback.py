@@ -1,0 +1,84 @@
+"""The second half of `vjp`: from cotangents of the results to gradients of everything given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numrnn._types import Array, ArrayLike
+from numrnn.engine import backward
+from numrnn.engine.cotangents import read_cotangents
+from numrnn.engine.plan import Plan
+from numrnn.engine.signature import Signature
+from numrnn.nn.arguments import flag
+from numrnn.nn.gradients import Gradients
+
+__all__ = ["Pullback"]
+
+
+class Pullback:
+    """Back-propagation through one call of a recurrent layer; may be called again.
+
+    It keeps the weights it was made with, whatever becomes of the layer.
+    """
+
+    __slots__ = ("_plan", "_saved", "_shared_states", "_signature")
+
+    def __init__(self, signature: Signature, plan: Plan, saved: Any, shared_states: tuple[bool, bool]) -> None:
+        self._signature = signature
+        self._plan = plan
+        self._saved = saved
+        self._shared_states = shared_states  # h_0, c_0 were given as one row for the whole batch
+
+    def __call__(
+        self,
+        d_output: ArrayLike | None = None,
+        d_h_n: ArrayLike | None = None,
+        d_c_n: ArrayLike | None = None,
+        *,
+        x_gradient: bool = True,
+    ) -> Gradients:
+        """Return the gradients of sum(d_output * output) + sum(d_h_n * h_n) + sum(d_c_n * c_n).
+
+        Parameters
+        ----------
+        d_output, d_h_n, d_c_n : array, optional
+            Cotangents in the shapes of `output`, `h_n`, `c_n`; None means zero.
+        x_gradient : bool
+            Whether the gradient of x is wanted; without it the call is faster.
+
+        Returns
+        -------
+        Gradients
+            `.x`, `.h_0`, `.c_0`, `.parameters`.
+
+        Raises
+        ------
+        ValueError
+            A wrong shape, or `d_c_n` where there is no cell state.
+        TypeError
+            Something that is no array of real numbers.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import numrnn
+        >>> result, pullback = numrnn.LSTM(2, 3).vjp(np.zeros((4, 1, 2)))
+        >>> pullback(d_h_n=np.ones_like(result.h_n)).x.shape
+        (4, 1, 2)
+        """
+        x_gradient = flag(self._signature.head, "x_gradient", x_gradient)
+        cotangents = read_cotangents(self._signature, self._plan, d_output, d_h_n, d_c_n)
+        d_x, d_h_0, d_c_0, d_parameters = backward.run(self._saved, *cotangents, x_gradient=x_gradient)
+        shared_h, shared_c = self._shared_states
+        return Gradients(d_x, _over_rows(d_h_0, shared_h), _over_rows(d_c_0, shared_c), d_parameters)
+
+    def __repr__(self) -> str:
+        cell = ", d_c_n" if self._plan.spec.has_cell_state else ""
+        return f"<pullback of {self._signature.head}: call it with any of d_output, d_h_n{cell}>"
+
+
+def _over_rows(d_state: Array | None, shared: bool) -> Array | None:
+    """The gradient of a state that stood for every row."""
+    return np.sum(d_state, axis=1, keepdims=True) if shared and d_state is not None else d_state

@@ -1,0 +1,378 @@
+"""What RNN, LSTM and GRU have in common: everything but their constructors."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from numrnn._errors import explain
+from numrnn._types import Array, ArrayLike, StateLike
+from numrnn.cellspec import CELLS, CellSpec, parameter_shapes
+from numrnn.engine import forward, memory
+from numrnn.engine.panels import Panels
+from numrnn.engine.plan import plan_call
+from numrnn.engine.signature import Signature
+from numrnn.engine.states import state_parts
+from numrnn.nn.arguments import choice, count, dropout_rate, element_type, flag, not_yet, seed_number
+from numrnn.nn.describe import describe
+from numrnn.nn.init import INITS, initial_parameters
+from numrnn.nn.parameters import HasParameters, freeze
+from numrnn.nn.pullback import Pullback
+from numrnn.nn.results import Result
+
+__all__ = ["Recurrent"]
+
+
+class Recurrent(HasParameters):
+    """A stack of recurrent layers over time; abstract."""
+
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    bias: bool
+    batch_first: bool
+    dropout: float
+    bidirectional: bool
+    dtype: np.dtype[Any]
+    seed: int | None
+    init: str
+    signature: Signature
+    _packed: tuple[dict[str, Array], Panels] | None
+
+    def _build(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        *,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        dtype: Any,
+        seed: int | None,
+        init: str,
+        **own: object,
+    ) -> None:
+        """Check the arguments that all constructors share, keep them and `own` as attributes, and draw the weights."""
+        head = type(self).__name__
+        order = [name for name, kind in _arguments(type(self)) if kind.kind is not kind.KEYWORD_ONLY]
+        given: dict[str, Any] = {
+            "input_size": count(head, "input_size", input_size),
+            "hidden_size": count(head, "hidden_size", hidden_size),
+            "num_layers": count(head, "num_layers", num_layers),
+            "bias": flag(head, "bias", bias, order),
+            "batch_first": flag(head, "batch_first", batch_first, order),
+            "dropout": dropout_rate(head, dropout),
+            "bidirectional": flag(head, "bidirectional", bidirectional, order),
+            "dtype": element_type(head, dtype),
+            "seed": seed_number(head, seed),
+            "init": choice(head, "init", init, INITS),
+            **own,
+        }
+        if given["dropout"]:
+            raise not_yet(head, "dropout", "layers are joined without dropout", "Pass dropout=0.0.")
+        if given["bidirectional"]:
+            raise not_yet(
+                head,
+                "bidirectional",
+                "layers run forward in time only",
+                "Run a second layer over the sequence reversed in time and join the outputs.",
+            )
+        self.__dict__.update(given)
+        self._connect(cell)
+        self._parameters = self._draw()
+
+    def _connect(self, cell: str) -> None:
+        """Derive what is not part of a pickle."""
+        values = (self.input_size, self.hidden_size, self.num_layers, self.bias, self.batch_first)
+        self.__dict__.update(signature=Signature(type(self).__name__, cell, self.dtype, *values))
+        self._packed = None
+
+    def _draw(self) -> dict[str, Array]:
+        spec, rows = self._spec, self._spec.num_gates * self.hidden_size
+        per_layer = [self.input_size, *[self.hidden_size] * min(self.num_layers - 1, 1)]
+        numbers = [rows * (size + self.hidden_size + 2 * self.bias) for size in per_layer]
+        total = sum(numbers[:1]) + sum(numbers[1:]) * (self.num_layers - 1)
+        objects = 2048 * self.num_layers  # names, dict entries and array headers of four arrays
+        memory.require(total * self.dtype.itemsize + objects, self._head, f"num_layers={self.num_layers}: its weights")
+        shapes = parameter_shapes(spec, self.input_size, self.hidden_size, self.num_layers, self.bias)
+        drawn = initial_parameters(
+            spec,
+            shapes,
+            self.hidden_size,
+            dtype=self.dtype,
+            seed=self.seed,
+            init=self.init,
+            forget_bias=getattr(self, "forget_bias", None),
+        )
+        return {name: freeze(value) for name, value in drawn.items()}
+
+    @property
+    def _spec(self) -> CellSpec:
+        return CELLS[self.signature.cell]
+
+    @property
+    def _head(self) -> str:
+        return self.signature.head
+
+    def _panels(self) -> Panels:
+        """Packed weights of the present parameters."""
+        packed, parameters = self._packed, self._parameters
+        if packed is None or packed[0] is not parameters:
+            panels = Panels(
+                self._spec,
+                parameters,
+                input_size=self.input_size,
+                hidden_size=self.hidden_size,
+                num_layers=self.num_layers,
+                dtype=self.dtype,
+            )
+            self._packed = packed = (parameters, panels)
+        return packed[1]
+
+    def __call__(
+        self,
+        x: ArrayLike,
+        state: StateLike | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        internals: bool = False,
+        n_threads: int | None = None,
+    ) -> Result:
+        """Run over a batch of sequences; nothing is kept for backward.
+
+        Parameters
+        ----------
+        x : array (T, N, input_size), or (N, T, input_size) if batch_first
+            Real numbers of any kind; cast to the layer's dtype, never changed. T=0 and N=0 are legal.
+        state : array h_0, for LSTM a pair (h_0, c_0), optional
+            (num_layers, N, hidden_size) each, never batch-first; a batch axis of 1 stands for every row; None is zero.
+        lengths, reset, internals
+            Not implemented in this version.
+        n_threads : int, optional
+            1 or more, or -1 for all; None is the package's setting. Results do not depend on it.
+
+        Returns
+        -------
+        Result
+            `output`, `h_n`, `c_n` (LSTM), `state`, `last_output`, ...
+
+        Raises
+        ------
+        ValueError
+            A wrong shape.
+        TypeError
+            Something that is no array of real numbers; a state of the wrong kind.
+        MemoryError
+            The result would not fit into this machine.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import numrnn
+        >>> lstm = numrnn.LSTM(4, 8)
+        >>> output, (h_n, c_n) = lstm(np.zeros((10, 3, 4)))
+        >>> output.shape, h_n.shape, c_n.shape
+        ((10, 3, 8), (1, 3, 8), (1, 3, 8))
+        """
+        if lengths is not None or reset is not None or internals is not False:
+            self._refuse(lengths=lengths, reset=reset, internals=internals)
+        plan, array, h_0, c_0 = plan_call(self, x, state, n_threads=n_threads)
+        run = forward.run(plan, self._panels(), array, h_0, c_0, keep=False)
+        return Result(run.output, run.h_n, run.c_n)
+
+    def last(
+        self,
+        x: ArrayLike,
+        state: StateLike | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> Result:
+        """Run as a plain call does, without building `output`.
+
+        Parameters
+        ----------
+        x, state, lengths, reset, n_threads
+            As in a plain call.
+
+        Returns
+        -------
+        Result
+            The same, with `output` None.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError
+            As in a plain call.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import numrnn
+        >>> numrnn.GRU(4, 8).last(np.zeros((10, 3, 4))).last_output.shape
+        (3, 8)
+        """
+        if lengths is not None or reset is not None:
+            self._refuse(lengths=lengths, reset=reset)
+        plan, array, h_0, c_0 = plan_call(self, x, state, n_threads=n_threads, purpose="last")
+        run = forward.run(plan, self._panels(), array, h_0, c_0, keep=False, last=True)
+        return Result(None, run.h_n, run.c_n)
+
+    def vjp(
+        self,
+        x: ArrayLike,
+        state: StateLike | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        seed: int | None = None,
+        t0: int = 0,
+        row0: int = 0,
+        recompute: bool | int | None = None,
+        internals: bool = False,
+        n_threads: int | None = None,
+    ) -> tuple[Result, Pullback]:
+        """Run and keep what backward needs: the vector-Jacobian product.
+
+        Parameters
+        ----------
+        x, state, n_threads
+            As in a plain call. x is kept by reference: do not change it before the last pullback.
+        seed, t0, row0 : int
+            Of dropout masks; without dropout they change nothing.
+        lengths, reset, recompute, internals
+            Not implemented in this version.
+
+        Returns
+        -------
+        result : Result
+            The bits of a plain call; its arrays are read-only.
+        pullback : Pullback
+            `pullback(d_output, d_h_n, d_c_n)` returns `Gradients`.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError
+            As in a plain call.
+
+        Examples
+        --------
+        The gradient of the sum of all outputs:
+
+        >>> import numpy as np
+        >>> import numrnn
+        >>> result, pullback = numrnn.LSTM(4, 8).vjp(np.zeros((10, 3, 4)))
+        >>> gradients = pullback(np.ones_like(result.output))
+        >>> gradients.x.shape, gradients.parameters["weight_hh_l0"].shape
+        ((10, 3, 4), (32, 8))
+        """
+        self._refuse(lengths=lengths, reset=reset, recompute=recompute, internals=internals)
+        seed_number(self._head, seed)
+        count(self._head, "t0", t0, least=0)
+        count(self._head, "row0", row0, least=0)
+        plan, array, h_0, c_0 = plan_call(self, x, state, n_threads=n_threads, purpose="training")
+        run = forward.run(plan, self._panels(), array, h_0, c_0, keep=True)
+        result = Result(_read_only(run.output), _read_only(run.h_n), _read_only(run.c_n))
+        return result, Pullback(self.signature, plan, run.saved, self._shared(state, plan.batch_size))
+
+    def describe(self, shape: tuple[int, ...]) -> str:
+        """Return a text that names the axes of every input and output, how they are tied, and the memory needed.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Shape of x.
+
+        Returns
+        -------
+        str
+            Several lines, to be printed.
+
+        Raises
+        ------
+        ValueError
+            A shape that the layer would refuse.
+
+        Examples
+        --------
+        >>> import numrnn
+        >>> print(numrnn.GRU(4, 8).describe((10, 3, 4)).splitlines()[0])
+        GRU(input_size=4, hidden_size=8)
+        """
+        return describe(self, shape)
+
+    def _shared(self, state: object, batch_size: int) -> tuple[bool, bool]:
+        """Whether h_0 and c_0 were given as one row for the whole batch."""
+        if state is None or batch_size == 1:
+            return False, False
+        shared = [np.asarray(part).shape[1] != batch_size for part in state_parts(self.signature, state)]
+        return shared[0], shared[-1]
+
+    def _refuse(
+        self, *, lengths: object = None, reset: object = None, recompute: object = None, internals: object = False
+    ) -> None:
+        """Raise for arguments that this version knows only by name."""
+        head = self._head
+        if lengths is not None:
+            raise not_yet(
+                head, "lengths", "all rows have the length of x", "Group sequences of one length into one call."
+            )
+        if reset is not None:
+            raise not_yet(
+                head, "reset", "states run through", "Split x in time and pass the state that the rest starts from."
+            )
+        if recompute is not None and recompute is not False:
+            raise not_yet(head, "recompute", "vjp keeps the gates of every step", "Split the batch to save memory.")
+        if flag(head, "internals", internals):
+            raise not_yet(head, "internals", "gates of the steps are not handed out", "Use output, h_n and c_n.")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in self.__dict__ and not name.startswith("_"):
+            raise AttributeError(
+                explain(
+                    self._head,
+                    f"`{name}` is fixed when the layer is made.",
+                    "Make a new layer; load_state_dict moves weights.",
+                )
+            )
+        super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        parts = []
+        for name, argument in _arguments(type(self)):
+            value = getattr(self, name)
+            if argument.default is argument.empty or value != argument.default:
+                parts.append(f"{name}={value.name if isinstance(value, np.dtype) else value!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_packed"], state["signature"]
+        return state | {"_parameters": self._parameters_for_pickle(), "_cell": self.signature.cell}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        cell = state.pop("_cell")
+        self.__dict__.update(state)
+        self._parameters = {name: freeze(value) for name, value in self._parameters.items()}
+        self._connect(cell)
+
+
+def _arguments(layer: type) -> list[tuple[str, inspect.Parameter]]:
+    """The arguments of a layer's constructor."""
+    return list(inspect.signature(layer).parameters.items())
+
+
+def _read_only(array: Array | None) -> Any:
+    """A read-only view: the array itself is backward's."""
+    if array is None:
+        return None
+    view = array.view()
+    view.flags.writeable = False
+    return view
