@@ -244,6 +244,7 @@ class Trace:
         return np.stack([layer.states["c"][-1] for layer in self.layers]) if self.spec.has_cell_state else None
 
 
+@np.errstate(invalid="ignore")  # Inf - Inf is NaN without a warning, as in the kernels
 def forward(
     spec: CellSpec,
     parameters: Mapping[str, ArrayLike],
@@ -283,6 +284,7 @@ def forward(
     return Trace(spec, weights, tuple(layers))
 
 
+@np.errstate(invalid="ignore")
 def backward(
     trace: Trace,
     d_output: ArrayLike | None = None,

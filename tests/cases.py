@@ -276,6 +276,20 @@ def numerical_gradients(
     return {f"d_{name}": differences(leaf) for name, leaf in leaves.items() if leaf is not None}
 
 
+def near_kink(case: Case, problem: Problem, parameters: Mapping[str, Array]) -> bool:
+    """Whether rounding to float32 could flip a rectifier, and with it a gradient: nothing to compare then."""
+    if case.cell != "rnn_relu":
+        return False
+    trace = reference.forward(case.spec, parameters, problem.x, problem.h_0, num_layers=case.num_layers)
+    for k, layer in enumerate(trace.layers):
+        w_ih, w_hh = trace.parameters[f"weight_ih_l{k}"], trace.parameters[f"weight_hh_l{k}"]
+        biases = trace.parameters.get(f"bias_ih_l{k}", 0.0) + trace.parameters.get(f"bias_hh_l{k}", 0.0)
+        pre_activations = layer.x @ w_ih.T + layer.states["h"][:-1] @ w_hh.T + biases
+        if np.abs(pre_activations).min() < 1e-6 * np.abs(pre_activations).max():
+            return True
+    return False
+
+
 def scaled_error(actual: Array, desired: Array) -> float:
     """Largest absolute difference, in units of the largest desired value."""
     if desired.size == 0:

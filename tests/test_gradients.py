@@ -1,0 +1,214 @@
+"""Answers of the layers against the reference, against finite differences, and in exact integers."""
+
+from dataclasses import replace
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+from cases import (
+    CASES,
+    COTANGENTS,
+    EMPTY_CASES,
+    Array,
+    Case,
+    Problem,
+    assert_close,
+    assert_same_bits,
+    in_both_dtypes,
+    in_layout,
+    layer_answers,
+    make_layer,
+    make_parameters,
+    make_problem,
+    near_kink,
+    numerical_gradients,
+    reference_answers,
+    result_answers,
+)
+
+from numrnn.cellspec import CELLS
+
+TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
+SMALL = [Case(cell, N=7, T=5, I=6, H=17, num_layers=2) for cell in CELLS]
+BOUNDED = [cell for cell in CELLS if cell != "rnn_relu"]
+
+
+def assert_layer_is_reference(case: Case, problem: Problem, tolerance: float) -> None:
+    layer = make_layer(case)
+    answers = layer_answers(layer, problem)
+    assert {value.dtype.name for value in answers.values()} == {case.dtype}
+    assert_close(answers, reference_answers(case, problem, layer.parameters), tolerance)
+
+
+# --- against the reference
+
+
+@pytest.mark.parametrize("case", in_both_dtypes(CASES), ids=str)
+def test_layer_agrees_with_reference(case):
+    problem = make_problem(case)
+    if case.dtype == "float32":
+        assert not near_kink(case, problem, make_parameters(case)), "choose other numbers"
+    assert_layer_is_reference(case, problem, TOLERANCE[case.dtype])
+
+
+@pytest.mark.parametrize("given", [names for k in range(4) for names in combinations(COTANGENTS, k)], ids="_".join)
+@pytest.mark.parametrize("case", SMALL, ids=str)
+def test_any_subset_of_cotangents(case, given):
+    case = replace(case, cotangents=given)
+    assert_layer_is_reference(case, make_problem(case), 1e-12)
+
+
+@pytest.mark.parametrize("case", in_both_dtypes(EMPTY_CASES), ids=str)
+def test_no_step_or_no_row_is_legal(case):
+    """T=0 hands states and their cotangents through; N=0 has empty answers; gradients of parameters are zero."""
+    assert_layer_is_reference(case, make_problem(case), 0.0)
+
+
+@pytest.mark.parametrize("cell", BOUNDED)
+def test_parameter_gradients_over_a_million_rows(cell):
+    """Sums of 1e6 addends of one sign stay within 1e-5 of float64's."""
+    case = Case(cell, N=100, T=10_000, I=3, H=4, with_state=False, dtype="float32", cotangents=("output",))
+    problem = make_problem(case)
+    problem = replace(problem, d_output=np.abs(problem.d_output))
+    assert_layer_is_reference(case, problem, 1e-5)
+
+
+# --- finite differences
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_gradient_is_the_finite_difference(cell, batch_first):
+    case = Case(cell, N=2, T=3, I=2, H=3, num_layers=2, batch_first=batch_first)
+    layer = make_layer(case)
+
+    def results(problem, parameters):
+        layer.set_parameters(parameters)
+        return result_answers(layer, layer(in_layout(layer, problem.x), problem.state))
+
+    problem = make_problem(case)
+    answers = layer_answers(layer, problem)
+    numerical = numerical_gradients(results, problem, make_parameters(case))
+    assert_close({name: answers[name] for name in answers if name.startswith("d_")}, numerical, 1e-8)
+
+
+# --- exact integers: a number in the wrong place is a wrong integer, not a small error
+
+
+def small_integers(array: Array, rng: np.random.Generator) -> Array:
+    """-1, 0 or 1 in place of each number; a matrix has about two of them in a row."""
+    density = min(1.0, 2 / array.shape[-1]) if array.ndim == 2 else 0.5
+    return (rng.choice([-1, 1], array.shape) * (rng.random(array.shape) < density)).astype(array.dtype)
+
+
+@pytest.mark.parametrize("case", in_both_dtypes(c for c in CASES if c.cell == "rnn_relu" and c.T < 100), ids=str)
+def test_rectified_network_of_integers_is_exact(case):
+    """Every product forward and backward, in every order of summation, has one right answer."""
+    rng, layer, problem = case.rng("integers"), make_layer(case), make_problem(case)
+    layer.set_parameters({name: small_integers(value, rng) for name, value in layer.parameters.items()})
+    arrays = {name: getattr(problem, name) for name in ("x", "h_0", "d_output", "d_h_n")}
+    integers = {name: None if array is None else small_integers(array, rng) for name, array in arrays.items()}
+    problem = replace(problem, **integers)
+    expected = reference_answers(case, problem, layer.parameters)
+    assert max(np.abs(value).max() for value in expected.values()) < 2**20  # well inside float32's integers
+    assert_same_bits(
+        layer_answers(layer, problem), {name: value.astype(case.dtype) for name, value in expected.items()}
+    )
+
+
+ROUTES = ("bias_ih_l0", "bias_hh_l0", "weight_ih_l0", "weight_hh_l0")
+PRIMES = np.array([2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53])
+LARGE = 1000.0  # saturates any gate: sigma is exactly 0 or 1, tanh exactly -1 or 1
+
+
+def gates_driven_through(route: str, drive: dict[str, Array], case: Case):
+    """A layer whose gates see `drive[gate]` (H,) through one parameter alone, if x is 1 and h_0 is 1 in unit 0."""
+    layer = make_layer(case)
+    parameters = {name: np.zeros_like(value) for name, value in layer.parameters.items()}
+    stacked = np.concatenate([drive[gate] for gate in case.spec.gates])
+    target = parameters[route]
+    target[..., *([0] if target.ndim == 2 else [])] = stacked
+    layer.set_parameters(parameters)
+    return layer
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("route", ROUTES)
+def test_each_gate_of_the_lstm_does_its_own_work(route, dtype):
+    """All 16 settings of saturated gates, one a hidden unit: c_n = f c_0 + i g in exact integers, h_n = o tanh(c_n)."""
+    case = Case("lstm", N=2, T=1, I=1, H=16, dtype=dtype)
+    i, f, o, positive = np.array(list(product([0, 1], repeat=4))).T
+    g = 2 * positive - 1
+    drive = {"i": (2 * i - 1) * LARGE, "f": (2 * f - 1) * LARGE, "g": g * LARGE, "o": (2 * o - 1) * LARGE}
+    layer = gates_driven_through(route, drive, case)
+    c_0 = np.broadcast_to(PRIMES, (1, 2, 16))
+    result = layer(np.ones((1, 2, 1)), (np.ones((1, 2, 16)), c_0))
+    c_n = f * PRIMES + i * g
+    np.testing.assert_array_equal(result.c_n, np.broadcast_to(c_n, (1, 2, 16)))
+    np.testing.assert_allclose(result.h_n[0, 0], o * np.tanh(c_n), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("candidate", [-1, 1])
+@pytest.mark.parametrize("route", ROUTES)
+def test_each_gate_of_the_gru_does_its_own_work(route, candidate, dtype):
+    """h_n = z h_0 + (1 - z) n in exact integers; the recurrent side of n, and no other, passes through r."""
+    case = Case("gru", N=2, T=1, I=1, H=4, dtype=dtype)
+    r, z = np.array(list(product([0, 1], repeat=2))).T
+    gates = {"r": (2 * r - 1) * LARGE, "z": (2 * z - 1) * LARGE}
+    layer = gates_driven_through(route, gates | {"n": np.full(4, candidate * LARGE)}, case)
+    h_0 = np.broadcast_to([1, *PRIMES[:3]], (1, 2, 4))
+    n = candidate * r if "hh" in route else candidate
+    h_n = z * h_0 + (1 - z) * n
+    np.testing.assert_array_equal(layer(np.ones((1, 2, 1)), h_0).h_n, h_n)
+
+
+# --- the edges of the number range
+
+
+@pytest.mark.parametrize("case", in_both_dtypes(SMALL), ids=str)
+def test_huge_input_saturates(case):
+    """x of size 1e4: finite answers, without a warning, and right where rounding cannot flip a gate."""
+    problem = make_problem(case)
+    problem = replace(problem, x=problem.x * 10_000)
+    answers = layer_answers(make_layer(case), problem)
+    assert all(np.isfinite(value).all() for value in answers.values())
+    if case.cell in BOUNDED:
+        assert np.abs(answers["output"][1:]).max() <= 1.0 + np.abs(problem.h_0).max()
+    if case.dtype == "float64":
+        assert_layer_is_reference(case, problem, 1e-9)
+
+
+@pytest.mark.parametrize("infinity", [np.inf, -np.inf])
+@pytest.mark.parametrize("case", in_both_dtypes(SMALL), ids=str)
+def test_infinite_input_saturates(case, infinity):
+    """One infinite feature drives each gate to its end; what the equations leave undefined is NaN, nothing else is."""
+    problem, layer = make_problem(case), make_layer(case)
+    problem.x[1, 2, 3] = infinity
+    result = layer(problem.x, problem.state)
+    expected = reference_answers(case, problem, layer.parameters)
+    tolerance = 10 * TOLERANCE[case.dtype]
+    for name, value in result_answers(layer, result).items():
+        np.testing.assert_allclose(value, expected[name], rtol=tolerance, atol=tolerance)
+    if case.cell in BOUNDED:
+        assert np.isfinite(result.output).all()
+
+
+@pytest.mark.parametrize("case", in_both_dtypes(SMALL), ids=str)
+def test_denormal_numbers_are_right_or_zero(case):
+    """Denormal input, states and cotangents act like the tiny numbers they are, and still exist after the call."""
+    tiny = np.finfo(case.dtype).tiny
+    denormal = np.dtype(case.dtype).type(tiny / 8)
+    problem = make_problem(case)
+    arrays = {name: getattr(problem, name) for name in ("x", "h_0", "c_0", "d_output", "d_h_n", "d_c_n")}
+    problem = replace(problem, **{name: None if a is None else a * denormal for name, a in arrays.items()})
+    parameters = make_parameters(case)
+    for unbiased in (False, True):  # without biases the answers themselves are denormal
+        if unbiased:
+            parameters = {name: 0 * value if "bias" in name else value for name, value in parameters.items()}
+        layer = make_layer(case)
+        layer.set_parameters(parameters)
+        answers, expected = layer_answers(layer, problem), reference_answers(case, problem, parameters)
+        for name in expected:
+            np.testing.assert_allclose(answers[name], expected[name], rtol=1e-4, atol=1e4 * tiny, err_msg=name)
+        assert np.array([denormal]).sum() > 0

@@ -1,0 +1,179 @@
+"""What must not change a single bit: how the batch is split or ordered, how time is cut, threads, layout, repetition.
+
+Outputs, states and the gradients of x, h_0, c_0 belong to a row alone. Gradients of parameters are sums over rows: they
+keep their bits for any thread count, layout and repetition, but not for another batch, order of rows or cut of time.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cases import (
+    CASES,
+    Answers,
+    Case,
+    Problem,
+    assert_same_bits,
+    gradient_answers,
+    in_both_dtypes,
+    in_layout,
+    layer_answers,
+    make_layer,
+    make_problem,
+    parameter_free,
+    pull,
+    result_answers,
+)
+
+from numrnn.cellspec import CELLS
+
+# large enough for two threads: many rows, few rows, one row, rows and blocks that come out uneven
+LARGE = [
+    Case(cell, *shape)
+    for cell in CELLS
+    for shape in ((70, 9, 48, 96), (5, 30, 64, 130), (1, 24, 96, 256), (23, 50, 10, 33, 2))
+]
+ALL = in_both_dtypes((*CASES, *LARGE))
+BATCHES = [case for case in ALL if case.N > 1]
+SEQUENCES = [case for case in ALL if case.T > 1]
+
+
+def joined(pieces: list[Answers]) -> Answers:
+    """The answers about the rows of several batches, side by side."""
+    return {name: np.concatenate([piece[name] for piece in pieces], axis=1) for name in pieces[0]}
+
+
+def of_rows(case: Case, problem: Problem, index: object) -> Answers:
+    """What belongs to some rows alone, from a call with these rows only."""
+    return parameter_free(layer_answers(make_layer(case), problem.rows(index)))
+
+
+@pytest.mark.parametrize("case", BATCHES, ids=str)
+def test_splitting_the_batch_changes_nothing(case):
+    problem = make_problem(case)
+    whole = parameter_free(layer_answers(make_layer(case), problem))
+    for cut in {1, case.N // 2, case.N - 1}:
+        pieces = [of_rows(case, problem, slice(None, cut)), of_rows(case, problem, slice(cut, None))]
+        assert_same_bits(joined(pieces), whole)
+
+
+@pytest.mark.parametrize("case", BATCHES, ids=str)
+def test_a_row_alone_is_the_row_in_its_batch(case):
+    problem = make_problem(case)
+    whole = parameter_free(layer_answers(make_layer(case), problem))
+    for n in {0, case.N // 2, case.N - 1}:
+        alone = of_rows(case, problem, slice(n, n + 1))
+        assert_same_bits(alone, {name: value[:, n : n + 1] for name, value in whole.items()})
+
+
+@pytest.mark.parametrize("case", BATCHES, ids=str)
+def test_permuting_the_batch_permutes_the_answers(case):
+    problem = make_problem(case)
+    order = np.random.default_rng(0).permutation(case.N)
+    whole = parameter_free(layer_answers(make_layer(case), problem))
+    assert_same_bits(of_rows(case, problem, order), {name: value[:, order] for name, value in whole.items()})
+
+
+@pytest.mark.parametrize("case", SEQUENCES, ids=str)
+def test_splitting_the_sequence_changes_nothing(case):
+    """`x[:k]`, then `x[k:]` from the carried state; the later piece's state gradients feed the earlier pullback."""
+    problem, layer = make_problem(case), make_layer(case)
+    whole = parameter_free(layer_answers(layer, problem))
+    for k in {1, case.T // 2, case.T - 1}:
+        early, early_pullback = layer.vjp(in_layout(layer, problem.x[:k]), problem.state)
+        late, late_pullback = layer.vjp(in_layout(layer, problem.x[k:]), early.state)
+        late_part = replace(problem, d_output=problem.d_output[k:])
+        d_late = pull(layer, late_pullback, late_part)
+        early_part = replace(problem, d_output=problem.d_output[:k], d_h_n=d_late["d_h_0"], d_c_n=d_late.get("d_c_0"))
+        d_early = pull(layer, early_pullback, early_part)
+        first, last = result_answers(layer, early), result_answers(layer, late)
+        along_time = {"output": (first, last), "d_x": (d_early, d_late)}
+        pieces = last | d_early | {name: np.concatenate([a[name], b[name]]) for name, (a, b) in along_time.items()}
+        assert_same_bits(parameter_free(pieces), whole)
+
+
+@pytest.mark.parametrize("case", ALL, ids=str)
+def test_two_threads_say_the_same_as_one(case):
+    problem = make_problem(case)
+    one, two = (layer_answers(make_layer(case), problem, n_threads=n) for n in (1, 2))
+    assert_same_bits(two, one)
+
+
+@pytest.mark.parametrize("case", ALL, ids=str)
+def test_layout_changes_nothing(case):
+    problem = make_problem(case)
+    time_first, batch_first = (
+        layer_answers(make_layer(replace(case, batch_first=choice)), problem) for choice in (False, True)
+    )
+    assert_same_bits(batch_first, time_first)
+
+
+@pytest.mark.parametrize("case", ALL, ids=str)
+def test_a_plain_call_and_last_say_what_vjp_says(case):
+    problem, layer = make_problem(case), make_layer(case)
+    x = in_layout(layer, problem.x)
+    for_training, _ = layer.vjp(x, problem.state)
+    expected = result_answers(layer, for_training)
+    for n_threads in (1, 2):
+        assert_same_bits(result_answers(layer, layer(x, problem.state, n_threads=n_threads)), expected)
+        last = layer.last(x, problem.state, n_threads=n_threads)
+        np.testing.assert_array_equal(last.h_n, expected["h_n"], strict=True)
+        np.testing.assert_array_equal(last.last_output, for_training.last_output, strict=True)
+        if "c_n" in expected:
+            np.testing.assert_array_equal(last.c_n, expected["c_n"], strict=True)
+
+
+@pytest.mark.parametrize("case", ALL, ids=str)
+def test_a_pullback_says_the_same_again(case):
+    """Also after other calls, and after the layer's parameters have changed."""
+    problem, layer = make_problem(case), make_layer(case)
+    _, pullback = layer.vjp(in_layout(layer, problem.x), problem.state)
+    first = pull(layer, pullback, problem)
+    assert_same_bits(pull(layer, pullback, problem), first)
+    layer.set_parameters({name: 2 * value for name, value in layer.parameters.items()})
+    layer_answers(layer, problem)
+    assert_same_bits(pull(layer, pullback, problem), first)
+
+
+@pytest.mark.parametrize("case", ALL, ids=str)
+def test_leaving_out_the_gradient_of_x_changes_no_other(case):
+    problem, layer = make_problem(case), make_layer(case)
+    _, pullback = layer.vjp(in_layout(layer, problem.x), problem.state)
+    expected = pull(layer, pullback, problem)
+    del expected["d_x"]
+    assert_same_bits(pull(layer, pullback, problem, x_gradient=False), expected)
+
+
+@pytest.mark.parametrize("case", in_both_dtypes(Case(cell, 7, 5, 6, 17, num_layers=2) for cell in CELLS), ids=str)
+def test_absent_means_zero(case):
+    """A state or a cotangent that is not given is one of zeros, bit for bit."""
+    problem, layer = make_problem(case), make_layer(case)
+    states = ("h_0", "c_0") if case.spec.has_cell_state else ("h_0",)
+    zeros = np.zeros_like(problem.h_0)
+    absent, zero = (replace(problem, **dict.fromkeys(states, value)) for value in (None, zeros))
+    assert_same_bits(layer_answers(layer, absent), layer_answers(layer, zero))
+    _, pullback = layer.vjp(problem.x, problem.state)
+    for name, cotangent in problem.cotangents.items():
+        absent, zero = (replace(problem, **{name: value}) for value in (None, np.zeros_like(cotangent)))
+        assert_same_bits(pull(layer, pullback, absent), pull(layer, pullback, zero))
+    nothing = gradient_answers(layer, pullback())
+    assert not any(value.any() for value in nothing.values())
+    assert list(nothing) == list(pull(layer, pullback, problem))
+
+
+@pytest.mark.parametrize("case", [case for case in BATCHES if case.N < 20], ids=str)
+def test_nan_stays_in_its_row(case):
+    """NaN in one row of x, a state or a cotangent leaves every other row as it was, and is not lost in its own."""
+    layer, clean = make_layer(case), make_problem(case)
+    n = case.N // 2
+    others = np.delete(np.arange(case.N), n)
+    expected = {name: value[:, others] for name, value in parameter_free(layer_answers(layer, clean)).items()}
+    for name in ("x", "h_0", "c_0", "d_output", "d_h_n", "d_c_n"):
+        array = getattr(clean, name)
+        if array is not None:
+            spoilt = array.copy()
+            spoilt[0, n] = np.nan
+            answers = layer_answers(layer, replace(clean, **{name: spoilt}))
+            assert_same_bits({key: value[:, others] for key, value in parameter_free(answers).items()}, expected)
+            witness = "d_x" if name.startswith("d_") else "output"
+            assert np.isnan(answers[witness][0, n]).all(), name
