@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numrnn._errors import explain
 from numrnn._types import Array
 from numrnn.engine import memory
 
-__all__ = ["ready", "real_array"]
+__all__ = ["is_ready", "ready", "real_array"]
 
 _KINDS = {
     "c": "complex numbers",
@@ -59,8 +59,8 @@ def real_array(value: object, head: str, name: str) -> NDArray[Any]:
         raise TypeError(
             explain(head, f"`{name}` ({type(value).__name__}) cannot be read as an array.", f"It says: {error}")
         ) from error
-    if array.dtype.kind in "fiub" or np.can_cast(array.dtype, np.float64):  # the latter: bfloat16 and its kin
-        return array
+    if array.dtype.kind in "fiub" or (array.dtype.names is None and np.can_cast(array.dtype, np.float64)):
+        return array  # can_cast speaks for bfloat16 and its kin
     if value is None or (array.dtype.kind == "O" and array.ndim == 0):
         raise TypeError(
             explain(
@@ -79,13 +79,20 @@ def real_array(value: object, head: str, name: str) -> NDArray[Any]:
     )
 
 
+def is_ready(value: object, dtype: np.dtype[Any]) -> TypeGuard[Array]:
+    """Whether a kernel can read `value` where it stands: `dtype`, native, aligned, C-contiguous, no subclass."""
+    if type(value) is not np.ndarray or value.dtype != dtype:
+        return False
+    flags = value.flags
+    return flags.c_contiguous and flags.aligned
+
+
 def ready(array: NDArray[Any], dtype: np.dtype[Any], head: str, name: str) -> Array:
-    """`array` itself where a kernel can read it, otherwise a copy: `dtype`, native, aligned, C-contiguous, no subclass.
+    """`array` itself where it `is_ready`, otherwise a copy that is.
 
     The copy is refused with MemoryError where this machine cannot hold it.
     """
-    flags = array.flags
-    if array.dtype == dtype and flags.c_contiguous and flags.aligned and type(array) is np.ndarray:
+    if is_ready(array, dtype):
         return array
     memory.require(array.size * dtype.itemsize, head, f"a copy of `{name}`")
     copy = np.asarray(array, dtype=dtype, order="C")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-import numpy as np
 from numpy.typing import NDArray
 
 from numrnn._errors import explain
@@ -17,8 +16,6 @@ __all__ = ["read_input", "refuse_shape"]
 
 def read_input(signature: Signature, x: object) -> NDArray[Any]:
     """Read x as one array of real numbers of any precision and layout."""
-    if type(x) is np.ndarray and x.dtype == signature.dtype:
-        return x
     _refuse_several(signature.head, x)
     return real_array(x, signature.head, "x")
 
@@ -74,7 +71,9 @@ def refuse_shape(signature: Signature, shape: Shape) -> NoReturn:
 
 
 def _refuse_several(head: str, x: object) -> None:
-    """Refuse what stands for sequences of different lengths; a nested list of numbers is one array."""
+    """Refuse what is not one array of sequences; a nested list of numbers is one."""
+    if hasattr(x, "last_output"):
+        raise TypeError(explain(head, "`x` is a whole result.", "Pass its output: `layer(result.output)`."))
     if hasattr(x, "batch_sizes"):
         raise NotImplementedError(
             explain(

@@ -24,17 +24,15 @@ def readable(n_bytes: int) -> str:
 
     Examples
     --------
-    >>> readable(640), readable(3 * 2**20), readable(2**70)
-    ('640 bytes', '3.0 MiB', '1.0 ZiB')
+    >>> readable(640), readable(3 * 2**20), readable(2**90)
+    ('640 bytes', '3.0 MiB', 'about 10^27 bytes')
     """
     if n_bytes < 1024:
         return f"{n_bytes} bytes"
-    size, unit = n_bytes / 1024, "KiB"
-    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB"):
-        if size < 1024:
-            break
-        size /= 1024 if unit != "ZiB" else 1
-    return f"{size:.1f} {unit}" if size < 1e6 else f"{size:.1e} {unit}"
+    for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"), start=1):
+        if n_bytes < 1024 ** (power + 1):
+            return f"{n_bytes / 1024**power:.1f} {unit}"
+    return f"about 10^{len(str(n_bytes)) - 1} bytes"
 
 
 def require(n_bytes: int, head: str, purpose: str, *advice: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
@@ -12,12 +12,12 @@ from numrnn import _threads
 from numrnn._types import Array, Shape
 from numrnn.cellspec import CELLS, CellSpec
 from numrnn.engine import memory
-from numrnn.engine.arrays import ready
+from numrnn.engine.arrays import is_ready, ready
 from numrnn.engine.inputs import read_input, refuse_shape
 from numrnn.engine.signature import HasSignature, Signature
 from numrnn.engine.states import read_state
 
-__all__ = ["Plan", "Purpose", "plan_call"]
+__all__ = ["Plan", "Purpose", "plan_call", "plan_shape"]
 
 Purpose: TypeAlias = Literal["output", "last", "training"]
 """What a call must hold in memory: the output, the last states alone, or everything that backward needs."""
@@ -37,17 +37,14 @@ class Plan:
     bias: bool
     batch_first: bool
     n_threads: int
+    output_shape: Shape = field(init=False)
+    state_shape: Shape = field(init=False)
 
-    @property
-    def output_shape(self) -> Shape:
-        """Shape of `output` and its cotangent, in the user's layout."""
+    def __post_init__(self) -> None:
+        """Derive the shapes of the results: output in the user's layout, states never batch-first."""
         steps_and_rows = (self.batch_size, self.seq_len) if self.batch_first else (self.seq_len, self.batch_size)
-        return (*steps_and_rows, self.hidden_size)
-
-    @property
-    def state_shape(self) -> Shape:
-        """Shape of each state, given and returned: never batch-first."""
-        return (self.num_layers, self.batch_size, self.hidden_size)
+        object.__setattr__(self, "output_shape", (*steps_and_rows, self.hidden_size))
+        object.__setattr__(self, "state_shape", (self.num_layers, self.batch_size, self.hidden_size))
 
     def bytes_for(self, purpose: Purpose) -> int:
         """Bytes that a call allocates for its results, and for backward where that follows."""
@@ -61,7 +58,7 @@ class Plan:
 
 
 @lru_cache(maxsize=64)
-def _plan(signature: Signature, shape: Shape, n_threads: int, purpose: Purpose) -> Plan:
+def plan_shape(signature: Signature, shape: Shape, n_threads: int, purpose: Purpose) -> Plan:
     """Check the shape of x and derive the plan; what raises is not kept."""
     if len(shape) != 3 or shape[2] != signature.input_size:
         refuse_shape(signature, shape)
@@ -112,10 +109,17 @@ def plan_call(
         where not given. Copies only where needed; the user's arrays are never written.
     """
     signature = layer.signature
-    array = read_input(signature, x)
-    plan = _plan(signature, array.shape, _threads.resolve(n_threads), purpose)
-    array = ready(array, signature.dtype, signature.head, "x")
+    dtype = signature.dtype
+    array = x if is_ready(x, dtype) else read_input(signature, x)
+    plan = plan_shape(signature, array.shape, _threads.resolve(n_threads), purpose)
+    array = array if array is x else ready(array, dtype, signature.head, "x")
     if state is None:
         return plan, array, None, None
-    h_0, c_0 = read_state(signature, plan.seq_len, plan.batch_size, state)
-    return plan, array, h_0, c_0
+    # a state that comes from the call before needs no second look: small calls are counted in microseconds
+    if type(state) is tuple and len(state) == 2 and plan.spec.has_cell_state:
+        h_0, c_0 = state
+        if is_ready(h_0, dtype) and is_ready(c_0, dtype) and h_0.shape == c_0.shape == plan.state_shape:
+            return plan, array, h_0, c_0
+    elif is_ready(state, dtype) and state.shape == plan.state_shape and not plan.spec.has_cell_state:
+        return plan, array, state, None
+    return plan, array, *read_state(signature, plan.seq_len, plan.batch_size, state)

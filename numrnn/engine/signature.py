@@ -10,9 +10,9 @@ __all__ = ["HasSignature", "Signature"]
 
 
 class Signature(NamedTuple):
-    """What a plan needs to know of a layer; layers that are alike share their plans."""
+    """What a plan needs to know of a layer; layers that are alike share their plans. `head` names it in errors."""
 
-    layer: str
+    head: str
     cell: str
     dtype: np.dtype[Any]
     input_size: int
@@ -20,11 +20,6 @@ class Signature(NamedTuple):
     num_layers: int
     bias: bool
     batch_first: bool
-
-    @property
-    def head(self) -> str:
-        """How errors name the layer."""
-        return f"{self.layer}(input_size={self.input_size}, hidden_size={self.hidden_size})"
 
     @property
     def axes(self) -> str:

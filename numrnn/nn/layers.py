@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import final
+
 from numpy.typing import DTypeLike
 
 from numrnn._errors import explain
@@ -11,6 +13,7 @@ from numrnn.nn.recurrent import Recurrent
 __all__ = ["GRU", "LSTM", "RNN"]
 
 
+@final
 class RNN(Recurrent):
     """A stack of plain recurrent layers (Elman 1990): h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh).
 
@@ -92,6 +95,7 @@ class RNN(Recurrent):
         )
 
 
+@final
 class LSTM(Recurrent):
     """A stack of long short-term memory layers (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
 
@@ -197,6 +201,7 @@ class LSTM(Recurrent):
         )
 
 
+@final
 class GRU(Recurrent):
     """A stack of gated recurrent units (Cho et al. 2014), with the reset gate after the recurrent product.
 

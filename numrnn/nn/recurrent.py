@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ from numrnn.nn.results import Result
 __all__ = ["Recurrent"]
 
 
-class Recurrent(HasParameters):
+class Recurrent(HasParameters, ABC):
     """A stack of recurrent layers over time; abstract."""
 
     input_size: int
@@ -40,6 +42,9 @@ class Recurrent(HasParameters):
     init: str
     signature: Signature
     _packed: tuple[dict[str, Array], Panels] | None
+
+    @abstractmethod
+    def __init__(self) -> None: ...
 
     def _build(
         self,
@@ -89,7 +94,8 @@ class Recurrent(HasParameters):
     def _connect(self, cell: str) -> None:
         """Derive what is not part of a pickle."""
         values = (self.input_size, self.hidden_size, self.num_layers, self.bias, self.batch_first)
-        self.__dict__.update(signature=Signature(type(self).__name__, cell, self.dtype, *values))
+        head = f"{type(self).__name__}(input_size={self.input_size}, hidden_size={self.hidden_size})"
+        self.__dict__.update(signature=Signature(head, cell, self.dtype, *values))
         self._packed = None
 
     def _draw(self) -> dict[str, Array]:
@@ -273,7 +279,8 @@ class Recurrent(HasParameters):
         >>> gradients.x.shape, gradients.parameters["weight_hh_l0"].shape
         ((10, 3, 4), (32, 8))
         """
-        self._refuse(lengths=lengths, reset=reset, recompute=recompute, internals=internals)
+        if lengths is not None or reset is not None or recompute is not None or internals is not False:
+            self._refuse(lengths=lengths, reset=reset, recompute=recompute, internals=internals)
         seed_number(self._head, seed)
         count(self._head, "t0", t0, least=0)
         count(self._head, "row0", row0, least=0)
@@ -282,13 +289,13 @@ class Recurrent(HasParameters):
         result = Result(_read_only(run.output), _read_only(run.h_n), _read_only(run.c_n))
         return result, Pullback(self.signature, plan, run.saved, self._shared(state, plan.batch_size))
 
-    def describe(self, shape: tuple[int, ...]) -> str:
+    def describe(self, shape: Sequence[int]) -> str:
         """Return a text that names the axes of every input and output, how they are tied, and the memory needed.
 
         Parameters
         ----------
-        shape : tuple of int
-            Shape of x.
+        shape : sequence of int
+            Shape of x, in the layer's own layout.
 
         Returns
         -------
