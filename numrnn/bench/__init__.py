@@ -1,0 +1,88 @@
+"""Measuring numrnn beside other libraries: the command `numrnn bench`, and what the asv suite shares with it.
+
+cases -> peers (one library each) -> worker (a library in its process) -> processes, measure (turns) -> report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+__all__ = ["add_arguments", "main"]
+
+_DEFAULT_SHAPES = ["32,100,64,128", "64,100,256,256"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the options of `numrnn bench`."""
+    parser.add_argument(
+        "--against",
+        default="torch,onnxruntime,jax",
+        metavar="NAMES",
+        help="libraries beside numrnn: torch,onnxruntime,jax (the default), or none",
+    )
+    parser.add_argument(
+        "--shapes",
+        nargs="+",
+        default=_DEFAULT_SHAPES,
+        metavar="N,T,I,H",
+        help=f"batch, time, input and hidden size of one layer, or `grid` (default: {' '.join(_DEFAULT_SHAPES)})",
+    )
+    parser.add_argument("--cells", default="lstm,gru,rnn", metavar="NAMES", help="of lstm,gru,rnn (the default)")
+    parser.add_argument("--mode", default="both", choices=("forward", "training", "both"), help="default: both")
+    parser.add_argument("--threads", type=int, default=None, help="for every library (default: all processors)")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float64"), help="default: float32")
+    parser.add_argument("--repeats", type=int, default=10, help="turns of each library (default: 10)")
+    parser.add_argument("--burst", type=float, default=0.1, metavar="SECONDS", help="length of a turn (default: 0.1)")
+    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="also write all samples there")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Measure, print the table, and return the exit code: 1 if results differ or numrnn failed, 2 for an option."""
+    from numrnn.bench.cases import CELL_NAMES, GRID, MODES, Case
+    from numrnn.bench.measure import measure
+    from numrnn.bench.peers import PEERS
+    from numrnn.bench.processes import usable_threads
+    from numrnn.bench.report import as_json, as_table
+
+    try:
+        peers = [] if options.against in ("", "none") else _names(options.against, PEERS[1:], "--against")
+        cells = _names(options.cells, tuple(CELL_NAMES), "--cells")
+        shapes = [shape for text in options.shapes for shape in (GRID if text == "grid" else [_shape(text)])]
+        threads = usable_threads() if options.threads is None else options.threads
+        for name, value in (("--threads", threads), ("--repeats", options.repeats)):
+            if value < 1:
+                raise ValueError(f"{name} {value}: expected 1 or more")
+    except ValueError as error:
+        print(f"numrnn bench: {error}", file=sys.stderr)
+        return 2
+    modes = MODES if options.mode == "both" else (options.mode,)
+    cases = [Case(cell, shape, mode, options.dtype) for mode in modes for cell in cells for shape in shapes]
+    outcomes, absent = measure(cases, peers, threads=threads, repeats=options.repeats, burst_seconds=options.burst)
+    print(as_table(outcomes, absent, threads=threads))
+    if options.json is not None:
+        options.json.write_text(
+            json.dumps(as_json(outcomes, absent, threads=threads), indent=1) + "\n", encoding="utf-8"
+        )
+    failed = any(outcome.mismatches or "numrnn" not in outcome.timings for outcome in outcomes)
+    return 1 if failed else 0
+
+
+def _names(text: str, known: tuple[str, ...], option: str) -> list[str]:
+    names = [name for name in text.split(",") if name]
+    wrong = [name for name in names if name not in known]
+    if wrong or not names:
+        raise ValueError(f"{option} {text}: expected names of {', '.join(known)}, separated by commas")
+    return list(dict.fromkeys(names))
+
+
+def _shape(text: str) -> tuple[int, int, int, int]:
+    try:
+        n, t, i, h = (int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--shapes {text}: expected four integers N,T,I,H, or `grid`") from None
+    if min(n, t, i, h) < 1:
+        raise ValueError(f"--shapes {text}: every size is 1 or more")
+    return n, t, i, h

@@ -1,0 +1,194 @@
+"""Interleaved measurement: all libraries are set up, their results compared, then they take turns at short bursts."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numrnn.bench.cases import Case
+from numrnn.bench.processes import Worker, WorkerError
+
+__all__ = ["Outcome", "Timing", "largest_difference", "measure"]
+
+SAMPLE_SECONDS = 0.5e-3  # shorter calls are timed in groups
+TOLERANCE = {"float32": 2e-4, "float64": 1e-9}  # of scale, between two libraries
+
+
+@dataclass(slots=True)
+class Timing:
+    """One library on one case."""
+
+    version: str
+    seconds: list[float] = field(default_factory=list)
+    difference: float = 0.0
+
+    @property
+    def minimum(self) -> float:
+        """The fastest sample."""
+        return min(self.seconds)
+
+    @property
+    def median(self) -> float:
+        """The middle sample."""
+        return statistics.median(self.seconds)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """One case: the libraries that were measured, why others were not, and the machine's peak at that time."""
+
+    case: Case
+    timings: dict[str, Timing] = field(default_factory=dict)
+    refusals: dict[str, str] = field(default_factory=dict)
+    mismatches: dict[str, str] = field(default_factory=dict)
+    peaks: list[float] = field(default_factory=list)
+
+    def ratio(self, statistic: str) -> tuple[float, str] | None:
+        """Time of the fastest peer over ours, and that peer's name; above 1 numrnn is ahead."""
+        peers = {name: getattr(timing, statistic) for name, timing in self.timings.items() if name != "numrnn"}
+        if not peers or "numrnn" not in self.timings:
+            return None
+        fastest = min(peers, key=peers.__getitem__)
+        return peers[fastest] / getattr(self.timings["numrnn"], statistic), fastest
+
+    @property
+    def gflops(self) -> float | None:
+        """Our rate in the fastest sample."""
+        ours = self.timings.get("numrnn")
+        return None if ours is None else self.case.flops / ours.minimum * 1e-9
+
+    @property
+    def share_of_peak(self) -> float | None:
+        """Our rate over the highest rate of fused multiply-adds seen in between, halved for float64."""
+        if self.gflops is None or not self.peaks:
+            return None
+        return self.gflops / (max(self.peaks) / (2 if self.case.dtype == "float64" else 1))
+
+
+def largest_difference(theirs: dict[str, NDArray[Any]], ours: dict[str, NDArray[Any]]) -> tuple[float, str]:
+    """Largest |theirs - ours| over the largest |ours| of the same array, and that array's name; inf if one is missing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> largest_difference({"h_n": np.array([1.0, 2.5])}, {"h_n": np.array([1.0, 2.0])})
+    (0.25, 'h_n')
+    """
+    worst, where = 0.0, "nothing"
+    for name, expected in ours.items():
+        got = theirs.get(name)
+        if got is None or got.shape != expected.shape:
+            return math.inf, name
+        if expected.size == 0:
+            continue
+        difference = float(np.max(np.abs(got - expected)) / max(float(np.max(np.abs(expected))), 1e-30))
+        if not difference <= worst:  # also true for NaN
+            worst, where = difference, name
+    return worst, where
+
+
+def measure(
+    cases: Sequence[Case], peers: Sequence[str], *, threads: int, repeats: int, burst_seconds: float
+) -> tuple[list[Outcome], dict[str, str]]:
+    """Measure numrnn and `peers` on each case.
+
+    Parameters
+    ----------
+    cases
+        What to measure.
+    peers
+        Libraries besides numrnn.
+    threads
+        Threads for each of them.
+    repeats
+        How many turns each library has.
+    burst_seconds
+        How long a turn lasts; at least one call.
+
+    Returns
+    -------
+    list of Outcome
+        One for each case.
+    dict
+        Libraries that could not be loaded, with the reason.
+    """
+    absent: dict[str, str] = {}
+    outcomes = []
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="numrnn-bench-")))
+        workers: dict[str, Worker] = {}
+        versions: dict[str, str] = {}
+        for name in ("numrnn", *peers):
+            _notice(f"loading {name}")
+            worker = stack.enter_context(Worker(name, threads))
+            try:
+                versions[name] = worker.ask("load")["version"]
+                workers[name] = worker
+            except WorkerError as error:
+                absent[name] = str(error)
+        for number, case in enumerate(cases, 1):
+            _notice(f"[{number}/{len(cases)}] {case}")
+            outcome = Outcome(case)
+            outcomes.append(outcome)
+            plans = dict(_set_up(outcome, workers, versions, folder, burst_seconds))
+            _take_turns(outcome, workers, plans, repeats)
+    return outcomes, absent
+
+
+def _set_up(
+    outcome: Outcome, workers: dict[str, Worker], versions: dict[str, str], folder: Path, burst_seconds: float
+) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Prepare the case in every library and compare results; yields name -> (calls a sample, samples a burst)."""
+    ours: dict[str, NDArray[Any]] = {}
+    for name, worker in workers.items():
+        path = folder / f"{name}.npz"
+        try:
+            seconds = worker.ask("prepare", case=outcome.case.as_dict(), path=str(path))["seconds"]
+        except WorkerError as error:
+            outcome.refusals[name] = str(error)
+            continue
+        with np.load(path) as stored:
+            arrays = dict(stored)
+        path.unlink()
+        timing = outcome.timings[name] = Timing(versions[name])
+        if name == "numrnn":
+            ours = arrays
+        elif ours:
+            timing.difference, where = largest_difference(arrays, ours)
+            if not timing.difference <= TOLERANCE[outcome.case.dtype]:
+                outcome.mismatches[name] = f"`{where}` differs by {timing.difference:.1e} of its scale"
+        number = max(1, math.ceil(SAMPLE_SECONDS / seconds))
+        yield name, (number, max(1, round(burst_seconds / (seconds * number))))
+
+
+def _take_turns(outcome: Outcome, workers: dict[str, Worker], plans: dict[str, tuple[int, int]], repeats: int) -> None:
+    """Bursts in turn, one process busy at a time; the peak is measured between them."""
+    for turn in range(repeats):
+        _notice(f"    turn {turn + 1}/{repeats}", passing=True)
+        for name, (number, samples) in list(plans.items()):
+            try:
+                outcome.timings[name].seconds += workers[name].ask("burst", number=number, samples=samples)["seconds"]
+                if name == "numrnn" and (peak := workers[name].ask("peak")["gflops"]) is not None:
+                    outcome.peaks.append(peak)
+            except WorkerError as error:
+                outcome.refusals[name] = str(error)
+                del outcome.timings[name], plans[name]
+    _notice("", passing=True)
+
+
+def _notice(text: str, *, passing: bool = False) -> None:
+    """Progress on stderr; a passing line is overwritten, and left out where stderr is no terminal."""
+    if not passing:
+        print(text, file=sys.stderr, flush=True)
+    elif sys.stderr.isatty():
+        print(f"\r{text:<40}\r", end="", file=sys.stderr, flush=True)
