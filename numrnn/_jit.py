@@ -21,7 +21,8 @@ import llvmlite
 import numba
 import numpy as np
 from numba import njit, prange, types
-from numba.core.imputils import lower_constant
+from numba.core.imputils import lower_constant, lower_getattr_generic
+from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import models, overload, register_model, typeof_impl
 
 __all__ = ["DISABLED", "CellTag", "describe", "entry_kernel", "implements", "is_cached", "kernel", "parallel_kernel", "prange"]
@@ -193,16 +194,20 @@ def implements(stub: Callable[..., Any]) -> Any:
 
 
 class CellTag:
-    """Stands for a cell inside kernels: `cell` arguments of this type choose code when a kernel is compiled."""
+    """A cell inside kernels: `cell.name(...)` calls its kernel of that name, chosen when the caller is compiled.
 
-    def __init__(self, name: str) -> None:
+    Nothing is branched on while a kernel runs, and a kernel that is compiled for one cell compiles no other.
+    """
+
+    def __init__(self, name: str, **kernels: Any) -> None:
         self.name = name
+        self.kernels = kernels
 
 
 class _CellTagType(types.Type):
-    def __init__(self, cell: str) -> None:
-        self.cell = cell
-        super().__init__(name=f"CellTag({cell})")
+    def __init__(self, tag: CellTag) -> None:
+        self.kernels = tag.kernels
+        super().__init__(name=f"CellTag({tag.name})")
 
 
 register_model(_CellTagType)(models.OpaqueModel)
@@ -210,11 +215,24 @@ register_model(_CellTagType)(models.OpaqueModel)
 
 @typeof_impl.register(CellTag)
 def _type_of_tag(tag: CellTag, _context: Any) -> _CellTagType:
-    return _CellTagType(tag.name)
+    return _CellTagType(tag)
+
+
+@infer_getattr
+class _CellTagAttributes(AttributeTemplate):  # type: ignore[misc]
+    key = _CellTagType
+
+    def generic_resolve(self, tag: _CellTagType, name: str) -> Any:
+        return types.Dispatcher(tag.kernels[name]) if name in tag.kernels else None
+
+
+@lower_getattr_generic(_CellTagType)
+def _lower_kernel(context: Any, _builder: Any, _type: Any, _value: Any, _name: str) -> Any:
+    return context.get_dummy_value()
 
 
 @lower_constant(_CellTagType)
-def _constant_tag(context: Any, _builder: Any, _type: Any, _value: Any) -> Any:
+def _lower_tag(context: Any, _builder: Any, _type: Any, _value: Any) -> Any:
     return context.get_dummy_value()
 
 

@@ -1,0 +1,26 @@
+"""Which entry kernels a cell has, and how a launch chooses between the twins."""
+
+from numrnn import _threads
+from numrnn.kernels import gru, lstm, rnn
+from numrnn.kernels.products import weight_gradient_parallel, weight_gradient_serial
+
+FORWARD = {
+    "lstm": (lstm.lstm_forward_serial, lstm.lstm_forward_parallel),
+    "gru": (gru.gru_forward_serial, gru.gru_forward_parallel),
+    "rnn_tanh": (rnn.rnn_tanh_forward_serial, rnn.rnn_tanh_forward_parallel),
+    "rnn_relu": (rnn.rnn_relu_forward_serial, rnn.rnn_relu_forward_parallel),
+}
+BACKWARD = {
+    "lstm": (lstm.lstm_backward_serial, lstm.lstm_backward_parallel),
+    "gru": (gru.gru_backward_serial, gru.gru_backward_parallel),
+    "rnn_tanh": (rnn.rnn_tanh_backward_serial, rnn.rnn_tanh_backward_parallel),
+    "rnn_relu": (rnn.rnn_relu_backward_serial, rnn.rnn_relu_backward_parallel),
+}
+WEIGHT_GRADIENT = (weight_gradient_serial, weight_gradient_parallel)
+
+
+def run(twins, n_tasks, *arguments):
+    """Run the serial twin for one task, or where a parallel launch would harm; the results are the same."""
+    serial, parallel = twins
+    with _threads.launch(n_tasks) as n_threads:
+        (serial if n_threads == 1 else parallel)(*arguments)

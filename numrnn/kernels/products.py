@@ -1,0 +1,137 @@
+"""Products over many rows: weight gradients, summed block by block, and dense layers.
+
+A weight gradient is left^T @ right, where line k of `left` holds the adjoints of one row's pre-activations and line k of
+`right` what the weights were multiplied with. K is cut into blocks of K_BLOCK lines; each block's sum starts from zero and
+is then added to the total, so the order of additions depends on the shapes alone. Both operands are packed: right by panels
+of up to 4 vectors of columns, left by ROWS columns, so that a tile reads both front to back.
+"""
+
+from numrnn._jit import entry_kernel, kernel, parallel_kernel, prange
+from numrnn.kernels.simd import flush_denormals, lanes, load, load_tail, restore_mode, splat, store, store_tail
+from numrnn.kernels.tile import ROW_FIELDS, ROW_STATE, ROWS, VECTORS, full_product, outer_product
+
+K_BLOCK = 512
+
+# Fields of a weight gradient's request: one left operand, up to two right ones.
+(
+    WG_N_TASKS, WG_LINES, WG_LEFT_AT, WG_LEFT_STRIDE, WG_WIDTH, WG_PACKED_AT, WG_PRE_AT, WG_BIAS_AT,
+    WG_RIGHT_AT, WG_COLUMNS, WG_TOTAL_AT, WG_RIGHT_2_AT, WG_COLUMNS_2, WG_TOTAL_2_AT, WG_FIELDS,
+) = range(15)  # fmt: skip
+
+
+@kernel
+def panel_vectors(columns, panel, size):
+    """Vectors of a panel over `columns` columns: 4, fewer in the last one."""
+    left = columns - panel * VECTORS * size
+    return min(VECTORS, (left + size - 1) // size)
+
+
+@kernel
+def pack_rows(source, field, shift, table, first, count, columns, arena, target, lines, line):
+    """Copy `count` rows of `source` into the panels of a right operand of `lines` lines, as lines `line` + ROW_STATE.
+
+    source   row offsets field + shift   read, `columns` numbers a row
+    arena    from target on              written; columns that are not there become 0
+    """
+    size = lanes(arena)
+    width = VECTORS * size
+    for panel in range((columns + width - 1) // width):
+        vectors = panel_vectors(columns, panel, size)
+        for row in range(first, first + count):
+            at = table[row * ROW_FIELDS + field] + shift + panel * width
+            to = target + panel * width * lines + (line + table[row * ROW_FIELDS + ROW_STATE]) * vectors * size
+            for v in range(vectors):
+                value = load_tail(source, at + v * size, columns - panel * width - v * size)
+                store(arena, to + v * size, value)
+
+
+@kernel
+def _pack_left(left, at, stride, column, width, begin, lines, arena, packed, bias_at, add_bias):
+    """Pack ROWS columns of `left` from `column` on, lines begin..begin + lines, and add up each column.
+
+    A vector is wider than a tile has rows: what it writes too much is overwritten by the next line, or is padding.
+    """
+    size = lanes(arena)
+    for back in range((ROWS + size - 1) // size):
+        v = ((ROWS - 1) // size - back) * size
+        valid = width - column - v
+        total = splat(arena, 0.0)
+        for k in range(lines):
+            value = load_tail(left, at + (begin + k) * stride + column + v, valid)
+            total = total + value
+            store(arena, packed + k * ROWS + v, value)
+        if add_bias:
+            count = min(valid, ROWS - v)
+            before = load_tail(arena, bias_at + column + v, count)
+            store_tail(arena, bias_at + column + v, before + total, count)
+
+
+@kernel
+def _add_products(plan, arena, begin, lines, first, last, packed, packed_size, pre, right_at, columns, total_at):
+    """total += left^T @ right over one block of K, for the tiles first..last of the left operand."""
+    size = lanes(arena)
+    width = VECTORS * size
+    total_stride = (columns + size - 1) // size * size
+    for panel in range((columns + width - 1) // width):
+        vectors = panel_vectors(columns, panel, size)
+        right = right_at + panel * width * plan[WG_LINES] + begin * vectors * size
+        for tile in range(first, last):
+            outer_product(vectors, pre, arena, packed + (tile - first) * packed_size, arena, right, lines)
+            for r in range(ROWS):
+                to = total_at + (tile * ROWS + r) * total_stride + panel * width
+                for v in range(vectors):
+                    at = to + v * size
+                    store(arena, at, load(arena, at) + load(pre, (r * vectors + v) * size))
+
+
+@kernel
+def weight_gradient_task(task, plan, left, arena):
+    """One task's share of the rows of a weight gradient, all blocks of K from the last to the first.
+
+    left    (lines, width)   read     from WG_LEFT_AT, lines WG_LEFT_STRIDE apart
+    arena                    read     right operands, packed by `pack_rows`
+                             written  the share's packed left operand, a tile; totals, column sums of left (WG_BIAS_AT >= 0)
+    """
+    mode = flush_denormals()
+    width, lines = plan[WG_WIDTH], plan[WG_LINES]
+    n_tiles = (width + ROWS - 1) // ROWS
+    first = n_tiles * task // plan[WG_N_TASKS]
+    last = n_tiles * (task + 1) // plan[WG_N_TASKS]
+    size = lanes(arena)
+    packed_size = min(lines, K_BLOCK) * ROWS + size
+    packed = plan[WG_PACKED_AT] + first * packed_size
+    at = plan[WG_PRE_AT] + task * ROWS * VECTORS * size
+    pre = arena[at : at + ROWS * VECTORS * size]
+    n_blocks = (lines + K_BLOCK - 1) // K_BLOCK
+    for back in range(n_blocks):
+        begin = (n_blocks - 1 - back) * K_BLOCK
+        count = min(K_BLOCK, lines - begin)
+        for tile in range(first, last):
+            _pack_left(
+                left, plan[WG_LEFT_AT], plan[WG_LEFT_STRIDE], tile * ROWS, width, begin, count,
+                arena, packed + (tile - first) * packed_size, plan[WG_BIAS_AT], plan[WG_BIAS_AT] >= 0,
+            )  # fmt: skip
+        _add_products(
+            plan, arena, begin, count, first, last, packed, packed_size, pre,
+            plan[WG_RIGHT_AT], plan[WG_COLUMNS], plan[WG_TOTAL_AT],
+        )  # fmt: skip
+        if plan[WG_COLUMNS_2] > 0:
+            _add_products(
+                plan, arena, begin, count, first, last, packed, packed_size, pre,
+                plan[WG_RIGHT_2_AT], plan[WG_COLUMNS_2], plan[WG_TOTAL_2_AT],
+            )  # fmt: skip
+    restore_mode(mode)
+
+
+@entry_kernel
+def weight_gradient_serial(plan, left, arena):
+    """Contract: `weight_gradient_task`, for all tasks."""
+    for task in range(plan[WG_N_TASKS]):
+        weight_gradient_task(task, plan, left, arena)
+
+
+@parallel_kernel
+def weight_gradient_parallel(plan, left, arena):
+    """The parallel twin."""
+    for task in prange(plan[WG_N_TASKS]):
+        weight_gradient_task(task, plan, left, arena)
