@@ -23,6 +23,10 @@ _KINDS = {
     "U": "text",
     "V": "records",
 }
+_ADVICE = {
+    "c": "Pass real and imaginary parts as two features.",
+    "V": "Pass one field, or stack the fields along the last axis.",
+}
 
 
 def real_array(value: object, head: str, name: str) -> NDArray[Any]:
@@ -53,13 +57,13 @@ def real_array(value: object, head: str, name: str) -> NDArray[Any]:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(
-            explain(head, f"`{name}` is not one array: its nested rows differ in length.", f"NumPy says: {error}")
+            explain(head, f"`{name}` is not one array: its nested rows differ in length.", "Pad them to one length.")
         ) from error
     except Exception as error:
         raise TypeError(
             explain(head, f"`{name}` ({type(value).__name__}) cannot be read as an array.", f"It says: {error}")
         ) from error
-    if array.dtype.kind in "fiub" or (array.dtype.names is None and np.can_cast(array.dtype, np.float64)):
+    if array.dtype.kind in "fiub" or np.can_cast(array.dtype, np.float64):
         return array  # can_cast speaks for bfloat16 and its kin
     if value is None or (array.dtype.kind == "O" and array.ndim == 0):
         raise TypeError(
@@ -68,15 +72,8 @@ def real_array(value: object, head: str, name: str) -> NDArray[Any]:
             )
         )
     held = _KINDS.get(array.dtype.kind, "values that are not real numbers")
-    raise TypeError(
-        explain(
-            head,
-            f"`{name}` holds {held} (dtype {array.dtype}), expected real numbers.",
-            "Pass its real and imaginary parts as two features."
-            if array.dtype.kind == "c"
-            else f"Convert it first, for example {name}.astype('float64').",
-        )
-    )
+    advice = _ADVICE.get(array.dtype.kind, f"Convert it first, for example {name}.astype('float64').")
+    raise TypeError(explain(head, f"`{name}` holds {held} (dtype {array.dtype}), expected real numbers.", advice))
 
 
 def is_ready(value: object, dtype: np.dtype[Any]) -> TypeGuard[Array]:

@@ -44,7 +44,7 @@ def _read(signature: Signature, plan: Plan, value: object, expected: Shape, name
 def _refuse_shape(signature: Signature, plan: Plan, shape: Shape, expected: Shape, name: str) -> NoReturn:
     layers, batch_size, hidden = plan.state_shape
     if name == "d_output":
-        read = f"It has the shape of `output` {signature.axes.replace('features', 'hidden_size')}."
+        read = f"It takes the shape of `output` {signature.axes.replace('features', 'hidden_size')}."
         if shape == (expected[1], expected[0], expected[2]):
             advice = f"Its axes are swapped: pass {name}.swapaxes(0, 1)."
         elif shape == (batch_size, hidden):
@@ -52,7 +52,7 @@ def _refuse_shape(signature: Signature, plan: Plan, shape: Shape, expected: Shap
         else:
             advice = "A cotangent is one number for each number of the result; nothing is broadcast."
     else:
-        read = f"It has the shape of `{name[2:]}` (num_layers, batch, hidden_size), whatever batch_first is."
+        read = f"It takes the shape of `{name[2:]}` (num_layers, batch, hidden_size), whatever batch_first is."
         if shape == (batch_size, layers, hidden):
             advice = f"It looks batch-first: pass {name}.swapaxes(0, 1)."
         elif shape == (batch_size, hidden) and layers == 1:

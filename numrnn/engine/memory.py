@@ -40,5 +40,7 @@ def require(n_bytes: int, head: str, purpose: str, *advice: str) -> None:
     # an allocation of this size might "succeed" by overcommitting, and the process be killed when it is filled
     if n_bytes > _physical():
         raise MemoryError(
-            explain(head, f"{purpose} needs {readable(n_bytes)}; this machine has {readable(_physical())}.", *advice)
+            explain(
+                head, f"{readable(n_bytes)} needed for {purpose}, this machine has {readable(_physical())}.", *advice
+            )
         )

@@ -78,7 +78,7 @@ def plan_shape(signature: Signature, shape: Shape, n_threads: int, purpose: Purp
     memory.require(
         plan.bytes_for(purpose),
         signature.head,
-        f"x of shape {shape}: {'what backward needs' if purpose == 'training' else 'the result'}",
+        f"{'training on' if purpose == 'training' else 'the result of'} x of shape {shape}",
         "Split the batch, or split time and carry `result.state` over.",
     )
     return plan
@@ -110,9 +110,13 @@ def plan_call(
     """
     signature = layer.signature
     dtype = signature.dtype
-    array = x if is_ready(x, dtype) else read_input(signature, x)
-    plan = plan_shape(signature, array.shape, _threads.resolve(n_threads), purpose)
-    array = array if array is x else ready(array, dtype, signature.head, "x")
+    threads = _threads.resolve(n_threads)
+    if is_ready(x, dtype):
+        array, plan = x, plan_shape(signature, x.shape, threads, purpose)
+    else:
+        given = read_input(signature, x)
+        plan = plan_shape(signature, given.shape, threads, purpose)
+        array = ready(given, dtype, signature.head, "x")
     if state is None:
         return plan, array, None, None
     # a state that comes from the call before needs no second look: small calls are counted in microseconds

@@ -72,7 +72,7 @@ def element_type(head: str, value: object) -> np.dtype[Any]:
     except TypeError as error:
         raise TypeError(explain(head, f'`dtype` should be "float32" or "float64", got {kind_of(value)}.')) from error
     if dtype not in (np.dtype("float32"), np.dtype("float64")):
-        raise ValueError(explain(head, f'`dtype` should be "float32" or "float64", got {dtype.str}.'))
+        raise ValueError(explain(head, f'`dtype` should be "float32" or "float64", got {dtype.name}.'))
     return np.dtype(dtype.name)
 
 

@@ -68,7 +68,7 @@ def _steps(plan: Plan, features: str) -> str:
 
 
 def _axes(plan: Plan) -> _Rows:
-    names = ("time, seq_len", "batch", "input_size", "hidden_size", "num_layers", "directions")
+    names = ("time, seq_len", "batch", "input_size", "hidden_size", "num_layers", "num_directions")
     return [(letter, str(size), name) for (letter, size), name in zip(_sizes(plan).items(), names, strict=True)]
 
 

@@ -271,7 +271,12 @@ class GRU(Recurrent):
         init: str = "pytorch",
     ) -> None:
         if not flag("GRU", "reset_after", reset_after):
-            raise not_yet("GRU", "reset_after=False", "the reset gate acts after the recurrent product")
+            raise not_yet(
+                "GRU",
+                "reset_after=False",
+                "the reset gate acts after the recurrent product",
+                "Pass reset_after=True, the form of PyTorch and cuDNN.",
+            )
         self._build(
             "gru",
             input_size,

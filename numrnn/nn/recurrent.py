@@ -104,7 +104,9 @@ class Recurrent(HasParameters, ABC):
         numbers = [rows * (size + self.hidden_size + 2 * self.bias) for size in per_layer]
         total = sum(numbers[:1]) + sum(numbers[1:]) * (self.num_layers - 1)
         objects = 2048 * self.num_layers  # names, dict entries and array headers of four arrays
-        memory.require(total * self.dtype.itemsize + objects, self._head, f"num_layers={self.num_layers}: its weights")
+        memory.require(
+            total * self.dtype.itemsize + objects, self._head, f"the weights of num_layers={self.num_layers}"
+        )
         shapes = parameter_shapes(spec, self.input_size, self.hidden_size, self.num_layers, self.bias)
         drawn = initial_parameters(
             spec,
@@ -338,7 +340,12 @@ class Recurrent(HasParameters, ABC):
         if recompute is not None and recompute is not False:
             raise not_yet(head, "recompute", "vjp keeps the gates of every step", "Split the batch to save memory.")
         if flag(head, "internals", internals):
-            raise not_yet(head, "internals", "gates of the steps are not handed out", "Use output, h_n and c_n.")
+            raise not_yet(
+                head,
+                "internals",
+                "gates of the steps are not handed out",
+                "The result has output, h_n and, for LSTM, c_n.",
+            )
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in self.__dict__ and not name.startswith("_"):
