@@ -47,9 +47,7 @@ __all__ = [
 ]
 
 Array: TypeAlias = NDArray[np.float64]
-Arrays: TypeAlias = tuple[
-    Array, ...
-]  # of one step, each (N, H): states or saved values, in the order of the cell's table row
+Arrays: TypeAlias = tuple[Array, ...]  # one step's states or saved values, each (N, H), in the order of `CellSpec`
 
 
 def sigmoid(x: Array) -> Array:

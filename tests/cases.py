@@ -172,13 +172,16 @@ def make_problem(case: Case) -> Problem:
     )
 
 
+def construct(module: Any, case: Case, **options: Any) -> Any:
+    """The case's layer from `numrnn` or `torch.nn`, which name their classes and arguments alike."""
+    name, _, nonlinearity = case.cell.partition("_")
+    options |= {"nonlinearity": nonlinearity} if nonlinearity else {}
+    return getattr(module, name.upper())(case.I, case.H, case.num_layers, bias=case.bias, **options)
+
+
 def make_layer(case: Case) -> Any:
     """The public layer of a case, with the case's parameters."""
-    makers: dict[str, Callable[..., Any]] = {"lstm": numrnn.LSTM, "gru": numrnn.GRU}
-    kinds = {} if case.cell in makers else {"nonlinearity": case.cell.removeprefix("rnn_")}
-    layer = makers.get(case.cell, numrnn.RNN)(
-        case.I, case.H, case.num_layers, bias=case.bias, batch_first=case.batch_first, dtype=case.dtype, **kinds
-    )
+    layer = construct(numrnn, case, batch_first=case.batch_first, dtype=case.dtype)
     layer.set_parameters(make_parameters(case))
     return layer
 
@@ -228,11 +231,7 @@ def torch_answers(case: Case, problem: Problem, parameters: Mapping[str, Array])
     """The same from PyTorch, in the case's dtype. Unused gradients are zero."""
     import torch
 
-    makers = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
-    kinds = {} if case.cell in makers else {"nonlinearity": case.cell.removeprefix("rnn_")}
-    module = makers.get(case.cell, torch.nn.RNN)(
-        case.I, case.H, case.num_layers, bias=case.bias, dtype=getattr(torch, case.dtype), **kinds
-    )
+    module = construct(torch.nn, case, dtype=getattr(torch, case.dtype))
     module.load_state_dict({name: torch.tensor(value) for name, value in parameters.items()})
     zeros = np.zeros((case.num_layers, case.N, case.H), case.dtype)
     initial = (problem.h_0, problem.c_0)[: len(case.spec.states)]

@@ -8,6 +8,7 @@ from cases import (
     Array,
     Case,
     assert_close,
+    construct,
     make_parameters,
     make_problem,
     numerical_gradients,
@@ -152,13 +153,11 @@ def test_reference_agrees_with_pytorch(cell):
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
-@pytest.mark.parametrize("bias", [True, False])
-def test_parameters_have_pytorch_names_shapes_and_order(spec, bias):
+@pytest.mark.parametrize("case", TINY, ids=str)
+def test_parameters_have_pytorch_names_shapes_and_order(case):
     torch = pytest.importorskip("torch")
-    module = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}.get(spec.name, torch.nn.RNN)(3, 5, 2, bias=bias)
-    theirs = [(name, tuple(value.shape)) for name, value in module.named_parameters()]
-    assert list(parameter_shapes(spec, 3, 5, 2, bias).items()) == theirs
+    theirs = [(name, tuple(value.shape)) for name, value in construct(torch.nn, case).named_parameters()]
+    assert list(parameter_shapes(case.spec, case.I, case.H, case.num_layers, case.bias).items()) == theirs
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
