@@ -19,7 +19,7 @@ __all__ = ["read_state", "state_parts"]
 def state_parts(signature: Signature, state: object) -> tuple[object, ...]:
     """Split a state into (h_0,) or (h_0, c_0), as the cell has them."""
     if not CELLS[signature.cell].has_cell_state:
-        if isinstance(state, tuple):
+        if isinstance(state, tuple) and any(getattr(part, "ndim", 0) > 0 for part in state):
             raise TypeError(
                 explain(
                     signature.head,
