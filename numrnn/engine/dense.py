@@ -1,30 +1,144 @@
-"""Dense products over rows: what `Linear` computes."""
+"""Dense products over rows, through the same tile and the same order of sums as the recurrence: what `Linear` computes."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+
+from numrnn import _jit
+from numrnn.engine.forward import flat
+from numrnn.engine.geometry import FLOPS_A_THREAD
+from numrnn.engine.panels import aligned, column_panels
+from numrnn.kernels import dense as kernels
+from numrnn.kernels import launch, products
+from numrnn.kernels.simd import LANES_NUMPY
+from numrnn.kernels.tile import ROW_FIELDS, ROW_STATE, ROW_X, ROWS, VECTORS
 
 Array = NDArray[Any]
 
+_CHUNK = 8 * products.K_BLOCK  # rows whose operand is packed at a time: whole blocks, so that the order of sums holds
+
 
 class DensePanels:
-    """The weight (out_features, in_features) and bias (out_features,) of a dense layer."""
+    """The weight (out_features, in_features) and bias (out_features,) of a dense layer, packed on first use; immutable."""
 
     def __init__(self, weight: Array, bias: Array | None) -> None:
         self.weight = weight
         self.bias = bias
+        self._forward: Array | None = None
+        self._backward: Array | None = None
+
+    def forward(self) -> Array:
+        """Panels over the output features."""
+        if self._forward is None:
+            self._forward = _panels(self.weight.T, self.bias)
+        return self._forward
+
+    def backward(self) -> Array:
+        """Panels over the input features."""
+        if self._backward is None:
+            self._backward = _panels(self.weight, None)
+        return self._backward
+
+
+def _panels(weight: Array, start: Array | None) -> Array:
+    """Strips of the columns of `weight` (K, columns), each led by what its sums start from."""
+    line = VECTORS * LANES_NUMPY[weight.dtype]
+    first = np.zeros((1, weight.shape[1]), weight.dtype) if start is None else start[None]
+    strips = column_panels(np.concatenate([first, weight]), line)
+    panels = aligned(strips.size, weight.dtype)
+    panels[: strips.size] = strips
+    return panels
+
+
+@lru_cache(maxsize=64)
+def _request(steps: int, rows_in_table: int) -> NDArray[np.int64]:
+    request = np.zeros(kernels.DENSE_FIELDS + rows_in_table * ROW_FIELDS, np.int64)
+    request[kernels.DENSE_STEPS] = steps
+    table = request[kernels.DENSE_FIELDS :].reshape(rows_in_table, ROW_FIELDS)
+    table[:, ROW_X] = np.arange(rows_in_table) * steps
+    table[:, ROW_STATE] = np.arange(rows_in_table)
+    return request
+
+
+def _tasks(rows: int, weight: Array, n_threads: int) -> int:
+    return max(1, min(n_threads, rows, int(2 * rows * weight.size / FLOPS_A_THREAD)))
+
+
+def _multiply(x: Array, panels: Array, columns: int, weight: Array, n_threads: int) -> Array:
+    rows, steps = x.shape
+    y = np.empty((rows, columns), x.dtype)
+    if y.size == 0:
+        return y
+    request = _request(steps, ROWS).copy()
+    n_tasks = _tasks(rows, weight, n_threads)
+    request[[kernels.DENSE_N_TASKS, kernels.DENSE_ROWS, kernels.DENSE_COLUMNS]] = n_tasks, rows, columns
+    scratch = aligned(n_tasks * ROWS * VECTORS * LANES_NUMPY[x.dtype], x.dtype)
+    launch.run(launch.DENSE, n_tasks, request, flat(x), panels, flat(y), scratch)
+    return y
 
 
 def forward(panels: DensePanels, x: Array, *, n_threads: int) -> Array:
     """x (rows, in_features) -> (rows, out_features)."""
-    y: Array = x @ panels.weight.T
-    return y if panels.bias is None else y + panels.bias
+    if _jit.DISABLED:
+        y: Array = x @ panels.weight.T
+        return y if panels.bias is None else y + panels.bias
+    return _multiply(x, panels.forward(), panels.weight.shape[0], panels.weight, n_threads)
 
 
 def backward(
     panels: DensePanels, x: Array, d_y: Array, *, x_gradient: bool, n_threads: int
 ) -> tuple[Array | None, Array, Array | None]:
     """Return the gradients of x, the weight and the bias."""
-    return d_y @ panels.weight if x_gradient else None, d_y.T @ x, None if panels.bias is None else d_y.sum(0)
+    if _jit.DISABLED:
+        d_x = d_y @ panels.weight if x_gradient else None
+        return d_x, d_y.T @ x, None if panels.bias is None else d_y.sum(0)
+    d_x = _multiply(d_y, panels.backward(), x.shape[1], panels.weight, n_threads) if x_gradient else None
+    d_weight, d_bias = _weight_gradient(x, d_y, n_threads)
+    return d_x, d_weight, None if panels.bias is None else d_bias
+
+
+def _weight_gradient(x: Array, d_y: Array, n_threads: int) -> tuple[Array, Array]:
+    """d_y^T @ x and the column sums of d_y, block by block of rows from the last."""
+    (rows, columns), width = x.shape, d_y.shape[1]
+    lanes = LANES_NUMPY[x.dtype]
+    tiles, stride = -(-width // ROWS), -(-columns // lanes) * lanes
+    chunk = min(rows, _CHUNK)
+    n_tasks = min(tiles, _tasks(rows, np.empty((width, columns)), n_threads)) if rows else 1
+    at, ends = 0, {}
+    for name, length in {
+        "total": tiles * ROWS * stride,
+        "bias": tiles * ROWS + lanes,
+        "right": chunk * stride,
+        "packed": tiles * (min(chunk, products.K_BLOCK) * ROWS + lanes),
+        "pre": n_tasks * ROWS * VECTORS * lanes,
+    }.items():
+        ends[name], at = at, at + -(-length // 64) * 64
+    arena = aligned(at, x.dtype)
+    arena[: ends["right"]] = 0
+    request = np.zeros(products.WG_FIELDS, np.int64)
+    for field, value in {
+        products.WG_N_TASKS: n_tasks,
+        products.WG_LEFT_STRIDE: width,
+        products.WG_WIDTH: width,
+        products.WG_PACKED_AT: ends["packed"],
+        products.WG_PRE_AT: ends["pre"],
+        products.WG_BIAS_AT: ends["bias"],
+        products.WG_RIGHT_AT: ends["right"],
+        products.WG_COLUMNS: columns,
+        products.WG_TOTAL_AT: ends["total"],
+    }.items():
+        request[field] = value
+    pack = _request(columns, chunk).copy()
+    pack[kernels.DENSE_RIGHT_AT] = ends["right"]
+    for begin in reversed(range(0, rows, _CHUNK)):
+        lines = min(_CHUNK, rows - begin)
+        pack[kernels.DENSE_BEGIN], pack[kernels.DENSE_ROWS] = begin, lines
+        kernels.dense_pack(pack, flat(x), arena)
+        request[products.WG_LINES], request[products.WG_LEFT_AT] = lines, begin * width
+        launch.run(launch.WEIGHT_GRADIENT, n_tasks, request, flat(d_y), arena)
+    total = arena[ends["total"] : ends["total"] + tiles * ROWS * stride].reshape(tiles * ROWS, stride)
+    return total[:width, :columns].copy(), arena[ends["bias"] : ends["bias"] + width].copy()

@@ -36,7 +36,7 @@ Plans = NDArray[np.int64]
 # A launch stays well below the time after which a user would wait for Ctrl-C: about 0.2 s on one slow thread.
 _FLOPS_A_LAUNCH = 4e9
 # Below this much work a thread costs more than it gives (launch: some microseconds).
-_FLOPS_A_THREAD = 4e5
+FLOPS_A_THREAD = 4e5
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def layer_sizes(plan: Plan, layer: int) -> Sizes:
 
 def tasks(plan: Plan, size: Sizes, steps: int) -> int:
     """Threads worth using for a launch of that many steps."""
-    worth = int(size.flops(plan.batch_size) * steps / _FLOPS_A_THREAD)
+    worth = int(size.flops(plan.batch_size) * steps / FLOPS_A_THREAD)
     return max(1, min(plan.n_threads, plan.batch_size, worth))
 
 

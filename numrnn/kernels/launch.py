@@ -2,6 +2,7 @@
 
 from numrnn import _threads
 from numrnn.kernels import gru, lstm, rnn
+from numrnn.kernels.dense import dense_parallel, dense_serial
 from numrnn.kernels.products import weight_gradient_parallel, weight_gradient_serial
 
 FORWARD = {
@@ -16,6 +17,7 @@ BACKWARD = {
     "rnn_tanh": (rnn.rnn_tanh_backward_serial, rnn.rnn_tanh_backward_parallel),
     "rnn_relu": (rnn.rnn_relu_backward_serial, rnn.rnn_relu_backward_parallel),
 }
+DENSE = (dense_serial, dense_parallel)
 WEIGHT_GRADIENT = (weight_gradient_serial, weight_gradient_parallel)
 
 
