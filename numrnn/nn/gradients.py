@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -37,6 +38,8 @@ class Gradients:
     >>> bool(np.isclose(twice.norm(), (gradients * 2.0).norm()))
     True
     """
+
+    __array_ufunc__: ClassVar[None] = None  # or an array would multiply element by element
 
     x: Array | None
     h_0: Array | None
