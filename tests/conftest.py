@@ -17,7 +17,7 @@ _OWN_CACHE = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start from an empty cache, unless NUMRNN_CACHE_DIR is set; processes that tests start share it, and this checkout.
+    """Start from an empty cache, unless NUMRNN_CACHE_DIR is set; processes that tests start share both.
 
     Not in a fixture: numrnn reads the variable when it is imported, and that is while tests are collected.
     """

@@ -140,15 +140,15 @@ def measure(
             _notice(f"[{number}/{len(cases)}] {case}")
             outcome = Outcome(case)
             outcomes.append(outcome)
-            plans = dict(_set_up(outcome, workers, versions, folder, burst_seconds))
-            _take_turns(outcome, workers, plans, repeats)
+            numbers = dict(_set_up(outcome, workers, versions, folder))
+            _take_turns(outcome, workers, numbers, repeats, burst_seconds)
     return outcomes, absent
 
 
 def _set_up(
-    outcome: Outcome, workers: dict[str, Worker], versions: dict[str, str], folder: Path, burst_seconds: float
-) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Prepare the case in every library and compare results; yields name -> (calls a sample, samples a burst)."""
+    outcome: Outcome, workers: dict[str, Worker], versions: dict[str, str], folder: Path
+) -> Iterator[tuple[str, int]]:
+    """Prepare the case in every library and compare results; yields name -> calls in a sample."""
     ours: dict[str, NDArray[Any]] = {}
     for name, worker in workers.items():
         path = folder / f"{name}.npz"
@@ -167,22 +167,24 @@ def _set_up(
             timing.difference, where = largest_difference(arrays, ours)
             if not timing.difference <= TOLERANCE[outcome.case.dtype]:
                 outcome.mismatches[name] = f"`{where}` differs by {timing.difference:.1e} of its scale"
-        number = max(1, math.ceil(SAMPLE_SECONDS / seconds))
-        yield name, (number, max(1, round(burst_seconds / (seconds * number))))
+        yield name, max(1, math.ceil(SAMPLE_SECONDS / seconds))
 
 
-def _take_turns(outcome: Outcome, workers: dict[str, Worker], plans: dict[str, tuple[int, int]], repeats: int) -> None:
+def _take_turns(
+    outcome: Outcome, workers: dict[str, Worker], numbers: dict[str, int], repeats: int, burst_seconds: float
+) -> None:
     """Bursts in turn, one process busy at a time; the peak is measured between them."""
     for turn in range(repeats):
         _notice(f"    turn {turn + 1}/{repeats}", passing=True)
-        for name, (number, samples) in list(plans.items()):
+        for name, number in list(numbers.items()):
             try:
-                outcome.timings[name].seconds += workers[name].ask("burst", number=number, samples=samples)["seconds"]
+                reply = workers[name].ask("burst", number=number, length=burst_seconds)
+                outcome.timings[name].seconds += reply["seconds"]
                 if name == "numrnn" and (peak := workers[name].ask("peak")["gflops"]) is not None:
                     outcome.peaks.append(peak)
             except WorkerError as error:
                 outcome.refusals[name] = str(error)
-                del outcome.timings[name], plans[name]
+                del outcome.timings[name], numbers[name]
     _notice("", passing=True)
 
 

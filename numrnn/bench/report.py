@@ -81,7 +81,7 @@ def as_table(outcomes: Sequence[Outcome], absent: dict[str, str], *, threads: in
         ]
     remarks = [f"{name}: not measured: {reason}" for name, reason in absent.items()]
     remarks += sorted(
-        {f"{name}: {o.case.cell} {o.case.mode}: {why}" for o in outcomes for name, why in o.refusals.items()}
+        {f"{name}: {o.case.mode}: not measured: {why}" for o in outcomes for name, why in o.refusals.items()}
     )
     remarks += [f"MISMATCH {name}: {o.case}: {why}" for o in outcomes for name, why in o.mismatches.items()]
     return "\n".join([*lines, *(["", *remarks] if remarks else [])])

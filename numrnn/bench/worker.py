@@ -2,7 +2,7 @@
 
     {"command": "load"}                                     -> {"version": "2.13.0"}
     {"command": "prepare", "case": {...}, "path": "a.npz"}  -> {"seconds": 0.0039}  one call's results saved, then warm
-    {"command": "burst", "number": 1, "samples": 25}        -> {"seconds": [...]}   a call; a sample is `number` calls
+    {"command": "burst", "number": 1, "length": 0.1}        -> {"seconds": [...]}   a call; a sample is `number` calls
     {"command": "peak"}                                     -> {"gflops": 214.1}    float32; null if it is not known
 
 Whatever goes wrong is answered by {"error": "...", "kind": "missing" | "refused" | "failed"}. A reply is sent when the
@@ -76,8 +76,8 @@ class Session:
         self._job = job
         return {"seconds": min(seconds)}
 
-    def burst(self, number: int, samples: int) -> dict[str, Any]:
-        """Time `samples` times `number` calls, back to back."""
+    def burst(self, number: int, length: float) -> dict[str, Any]:
+        """Time `number` calls again and again, back to back, for `length` seconds."""
         if self._job is None:
             raise RuntimeError("`burst` came before `prepare`")
         call = self._job.call
@@ -85,7 +85,11 @@ class Session:
         gc.disable()
         try:
             call()  # brings weights and code back into the caches that the other libraries used meanwhile
-            return {"seconds": [_timed(call, number) / number for _ in range(samples)]}
+            end = time.perf_counter() + length
+            seconds = [_timed(call, number) / number]
+            while time.perf_counter() < end:
+                seconds.append(_timed(call, number) / number)
+            return {"seconds": seconds}
         finally:
             gc.enable()
 

@@ -69,7 +69,7 @@ class _OnnxRuntime(Peer):
     def prepare(self, problem: Problem) -> Job:
         case = problem.case
         if case.training:
-            raise NotImplementedError("ONNX Runtime computes forward only")
+            raise NotImplementedError("it computes forward only")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
@@ -78,7 +78,7 @@ class _OnnxRuntime(Peer):
             session = onnxruntime.InferenceSession(_graph(problem), options, providers=["CPUExecutionProvider"])
             session.run(None, {"X": problem.x})
         except Exception as error:  # its exceptions share no public base class
-            raise NotImplementedError(f"ONNX Runtime refuses it: {str(error).splitlines()[0]}") from error
+            raise NotImplementedError(str(error).splitlines()[0]) from error
         feed = {"X": problem.x}
 
         def forward() -> Any:
