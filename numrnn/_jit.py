@@ -25,7 +25,17 @@ from numba.core.imputils import lower_constant, lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import models, overload, register_model, typeof_impl
 
-__all__ = ["DISABLED", "CellTag", "describe", "entry_kernel", "implements", "is_cached", "kernel", "parallel_kernel", "prange"]
+__all__ = [
+    "DISABLED",
+    "CellTag",
+    "describe",
+    "entry_kernel",
+    "implements",
+    "is_cached",
+    "kernel",
+    "parallel_kernel",
+    "prange",
+]
 
 DISABLED = bool(numba.config.DISABLE_JIT)
 

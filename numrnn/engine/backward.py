@@ -15,10 +15,8 @@ from numrnn import _jit
 from numrnn.engine import by_reference, geometry
 from numrnn.engine.forward import Saved, flat
 from numrnn.engine.panels import aligned
-from numrnn.engine.plan import Plan
 from numrnn.kernels import launch, products
 from numrnn.kernels import recurrence as fields
-from numrnn.kernels.tile import ROWS
 
 Array = NDArray[Any]
 
@@ -96,7 +94,8 @@ def _run_blocks(saved: Saved, layer: int, x: Array, d_output: Array | None, d_x:
     plan = saved.plan
     nothing = scratch[:1]
     request = geometry.backward_plan(plan, layer, has_d_output=d_output is not None, has_d_x=d_x is not None).copy()
-    products_request = _weight_gradient_request(plan, layer)
+    places = geometry.arena(plan, layer)
+    sums = places.weights.request(places.slab, geometry.layer_sizes(plan, layer).slab_stride)
     arrays = (
         flat(x),
         saved.panels.backward(layer),
@@ -113,55 +112,26 @@ def _run_blocks(saved: Saved, layer: int, x: Array, d_output: Array | None, d_x:
         rows = (end - begin) * plan.batch_size
         request[fields.T_BEGIN], request[fields.T_END], request[fields.SLAB_ROWS] = begin, end, rows
         launch.run(launch.BACKWARD[plan.spec.name], int(request[fields.N_TASKS]), request, *arrays)
-        products_request[products.WG_LINES] = rows
-        n_tasks = int(products_request[products.WG_N_TASKS])
-        launch.run(launch.WEIGHT_GRADIENT, n_tasks, products_request, scratch, scratch)
-
-
-def _weight_gradient_request(plan: Plan, layer: int) -> NDArray[np.int64]:
-    size, places = geometry.layer_sizes(plan, layer), geometry.arena(plan, layer)
-    request = np.zeros(products.WG_FIELDS, np.int64)
-    for field, value in {
-        products.WG_N_TASKS: geometry.tasks(plan, size, min(plan.seq_len, geometry.backward_steps(plan))),
-        products.WG_LEFT_AT: places.slab,
-        products.WG_LEFT_STRIDE: size.slab_stride,
-        products.WG_WIDTH: size.slab_width,
-        products.WG_PACKED_AT: places.packed,
-        products.WG_PRE_AT: places.pre,
-        products.WG_BIAS_AT: places.bias,
-        products.WG_RIGHT_AT: places.right_x,
-        products.WG_COLUMNS: size.input_size,
-        products.WG_TOTAL_AT: places.total_x,
-        products.WG_RIGHT_2_AT: places.right_h,
-        products.WG_COLUMNS_2: size.hidden_size,
-        products.WG_TOTAL_2_AT: places.total_h,
-    }.items():
-        request[field] = value
-    return request
+        sums[products.WG_LINES] = rows
+        launch.run(launch.WEIGHT_GRADIENT, places.weights.n_tasks, sums, scratch, scratch)
 
 
 def _parameter_gradients(saved: Saved, layer: int, scratch: Array) -> dict[str, Array]:
     """Read the sums out of the scratch, in PyTorch's order of gates."""
     plan, size = saved.plan, geometry.layer_sizes(saved.plan, layer)
-    places = geometry.arena(plan, layer)
-    tiles = -(-size.slab_width // ROWS)
-
-    def total(at: int, columns: int) -> Array:
-        stride = -(-columns // size.lanes) * size.lanes
-        return scratch[at : at + tiles * ROWS * stride].reshape(tiles * ROWS, stride)[:, :columns]
+    weights = geometry.arena(plan, layer).weights
 
     def input_side(rows: Array) -> Array:
-        if not size.hidden_begin:
-            return rows[: size.width].copy()
+        """Undo the slab's order, whose input side begins with the candidate where that is split."""
         return np.concatenate([rows[size.hidden_begin : size.width], rows[: size.hidden_begin]])
 
     def hidden_side(rows: Array) -> Array:
         return rows[size.hidden_begin : size.hidden_begin + size.width].copy()
 
-    bias = scratch[places.bias : places.bias + size.slab_width]
+    bias = weights.column_sums(scratch)
     gradients = {
-        f"weight_ih_l{layer}": input_side(total(places.total_x, size.input_size)),
-        f"weight_hh_l{layer}": hidden_side(total(places.total_h, size.hidden_size)),
+        f"weight_ih_l{layer}": input_side(weights.total(scratch, 0)),
+        f"weight_hh_l{layer}": hidden_side(weights.total(scratch, 1)),
     }
     if plan.bias:
         gradients |= {f"bias_ih_l{layer}": input_side(bias), f"bias_hh_l{layer}": hidden_side(bias)}

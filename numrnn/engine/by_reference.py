@@ -14,7 +14,9 @@ from numrnn.engine.plan import Plan
 Array = NDArray[Any]
 
 
-def forward(plan: Plan, panels: Panels, x: Array, h_0: Array | None, c_0: Array | None) -> tuple[Any, Array, Array, Array | None]:
+def forward(
+    plan: Plan, panels: Panels, x: Array, h_0: Array | None, c_0: Array | None
+) -> tuple[Any, Array, Array, Array | None]:
     """Return (trace, output in the user's layout, h_n, c_n)."""
     shape = (plan.num_layers, plan.batch_size, plan.hidden_size)
     h_0 = np.zeros(shape, plan.dtype) if h_0 is None else h_0

@@ -12,6 +12,7 @@ from numrnn import _jit
 from numrnn.engine.forward import flat
 from numrnn.engine.geometry import FLOPS_A_THREAD
 from numrnn.engine.panels import aligned, column_panels
+from numrnn.engine.weight_gradient import Right, WeightGradient
 from numrnn.kernels import dense as kernels
 from numrnn.kernels import launch, products
 from numrnn.kernels.simd import LANES_NUMPY
@@ -64,17 +65,17 @@ def _request(steps: int, rows_in_table: int) -> NDArray[np.int64]:
     return request
 
 
-def _tasks(rows: int, weight: Array, n_threads: int) -> int:
-    return max(1, min(n_threads, rows, int(2 * rows * weight.size / FLOPS_A_THREAD)))
+def _tasks(rows: int, weights: int, n_threads: int) -> int:
+    return max(1, min(n_threads, rows, int(2 * rows * weights / FLOPS_A_THREAD)))
 
 
-def _multiply(x: Array, panels: Array, columns: int, weight: Array, n_threads: int) -> Array:
+def _multiply(x: Array, panels: Array, columns: int, n_threads: int) -> Array:
     rows, steps = x.shape
     y = np.empty((rows, columns), x.dtype)
     if y.size == 0:
         return y
     request = _request(steps, ROWS).copy()
-    n_tasks = _tasks(rows, weight, n_threads)
+    n_tasks = _tasks(rows, steps * columns, n_threads)
     request[[kernels.DENSE_N_TASKS, kernels.DENSE_ROWS, kernels.DENSE_COLUMNS]] = n_tasks, rows, columns
     scratch = aligned(n_tasks * ROWS * VECTORS * LANES_NUMPY[x.dtype], x.dtype)
     launch.run(launch.DENSE, n_tasks, request, flat(x), panels, flat(y), scratch)
@@ -86,7 +87,7 @@ def forward(panels: DensePanels, x: Array, *, n_threads: int) -> Array:
     if _jit.DISABLED:
         y: Array = x @ panels.weight.T
         return y if panels.bias is None else y + panels.bias
-    return _multiply(x, panels.forward(), panels.weight.shape[0], panels.weight, n_threads)
+    return _multiply(x, panels.forward(), panels.weight.shape[0], n_threads)
 
 
 def backward(
@@ -96,7 +97,7 @@ def backward(
     if _jit.DISABLED:
         d_x = d_y @ panels.weight if x_gradient else None
         return d_x, d_y.T @ x, None if panels.bias is None else d_y.sum(0)
-    d_x = _multiply(d_y, panels.backward(), x.shape[1], panels.weight, n_threads) if x_gradient else None
+    d_x = _multiply(d_y, panels.backward(), x.shape[1], n_threads) if x_gradient else None
     d_weight, d_bias = _weight_gradient(x, d_y, n_threads)
     return d_x, d_weight, None if panels.bias is None else d_bias
 
@@ -104,41 +105,18 @@ def backward(
 def _weight_gradient(x: Array, d_y: Array, n_threads: int) -> tuple[Array, Array]:
     """d_y^T @ x and the column sums of d_y, block by block of rows from the last."""
     (rows, columns), width = x.shape, d_y.shape[1]
-    lanes = LANES_NUMPY[x.dtype]
-    tiles, stride = -(-width // ROWS), -(-columns // lanes) * lanes
     chunk = min(rows, _CHUNK)
-    n_tasks = min(tiles, _tasks(rows, np.empty((width, columns)), n_threads)) if rows else 1
-    at, ends = 0, {}
-    for name, length in {
-        "total": tiles * ROWS * stride,
-        "bias": tiles * ROWS + lanes,
-        "right": chunk * stride,
-        "packed": tiles * (min(chunk, products.K_BLOCK) * ROWS + lanes),
-        "pre": n_tasks * ROWS * VECTORS * lanes,
-    }.items():
-        ends[name], at = at, at + -(-length // 64) * 64
-    arena = aligned(at, x.dtype)
-    arena[: ends["right"]] = 0
-    request = np.zeros(products.WG_FIELDS, np.int64)
-    for field, value in {
-        products.WG_N_TASKS: n_tasks,
-        products.WG_LEFT_STRIDE: width,
-        products.WG_WIDTH: width,
-        products.WG_PACKED_AT: ends["packed"],
-        products.WG_PRE_AT: ends["pre"],
-        products.WG_BIAS_AT: ends["bias"],
-        products.WG_RIGHT_AT: ends["right"],
-        products.WG_COLUMNS: columns,
-        products.WG_TOTAL_AT: ends["total"],
-    }.items():
-        request[field] = value
+    n_tasks = min(-(-width // ROWS), _tasks(rows, width * columns, n_threads))
+    scratch = WeightGradient.place(0, LANES_NUMPY[x.dtype], width, chunk, (Right(columns, 0, width),), n_tasks)
+    arena = aligned(scratch.end, x.dtype)
+    arena[: scratch.end_of_zeros] = 0
+    request = scratch.request(0, width)
     pack = _request(columns, chunk).copy()
-    pack[kernels.DENSE_RIGHT_AT] = ends["right"]
+    pack[kernels.DENSE_RIGHT_AT] = scratch.operands[0]
     for begin in reversed(range(0, rows, _CHUNK)):
         lines = min(_CHUNK, rows - begin)
-        pack[kernels.DENSE_BEGIN], pack[kernels.DENSE_ROWS] = begin, lines
+        pack[[kernels.DENSE_BEGIN, kernels.DENSE_ROWS]] = begin, lines
         kernels.dense_pack(pack, flat(x), arena)
-        request[products.WG_LINES], request[products.WG_LEFT_AT] = lines, begin * width
+        request[[products.WG_LINES, products.WG_LEFT_AT]] = lines, begin * width
         launch.run(launch.WEIGHT_GRADIENT, n_tasks, request, flat(d_y), arena)
-    total = arena[ends["total"] : ends["total"] + tiles * ROWS * stride].reshape(tiles * ROWS, stride)
-    return total[:width, :columns].copy(), arena[ends["bias"] : ends["bias"] + width].copy()
+    return scratch.total(arena, 0).copy(), scratch.column_sums(arena).copy()

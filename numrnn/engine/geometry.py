@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numrnn.engine.plan import Plan
+from numrnn.engine.weight_gradient import Right, WeightGradient, ceil
 from numrnn.kernels import recurrence as fields
 from numrnn.kernels.products import K_BLOCK
 from numrnn.kernels.simd import LANES_NUMPY
@@ -66,20 +67,16 @@ class Sizes:
     @property
     def state_stride(self) -> int:
         """A state adjoint's row, padded to whole panels."""
-        return _ceil(self.hidden_size, self.line)
+        return ceil(self.hidden_size, self.line)
 
     @property
     def slab_stride(self) -> int:
         """A slab's row; one vector of padding keeps rows from falling on the same cache sets."""
-        return _ceil(self.slab_width, self.lanes) + self.lanes
+        return ceil(self.slab_width, self.lanes) + self.lanes
 
     def flops(self, rows: int) -> float:
         """Multiplications and additions of `rows` rows and steps."""
         return 2.0 * self.width * (self.input_size + self.hidden_size) * rows
-
-
-def _ceil(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
 
 
 @lru_cache(maxsize=64)
@@ -219,45 +216,39 @@ class Arena:
     d_h: int
     d_c: int
     zeros: int
-    bias: int
-    total_x: int
-    total_h: int
+    weights: WeightGradient
     fresh: int
     pre: int
     slab: int
-    right_x: int
-    right_h: int
-    packed: int
     size: int
 
 
 @lru_cache(maxsize=64)
 def arena(plan: Plan, layer: int) -> Arena:
-    """Lay out a backward pass's scratch."""
+    """Lay out a backward pass's scratch: the states' adjoints, the weights' gradients, a tile a task, the slab."""
     size = layer_sizes(plan, layer)
     rows = backward_steps(plan) * plan.batch_size
-    tiles = -(-size.slab_width // ROWS)
-    states = plan.batch_size * size.state_stride
-    columns_x, columns_h = _ceil(size.input_size, size.lanes), _ceil(size.hidden_size, size.lanes)
-    lengths = {
-        "d_h": states,
-        "d_c": states if plan.spec.has_cell_state else 0,
-        "zeros": size.line,
-        "bias": tiles * ROWS + size.lanes,
-        "total_x": tiles * ROWS * columns_x,
-        "total_h": tiles * ROWS * columns_h,
-        "fresh": 0,
-        "pre": plan.n_threads * ROWS * size.line,
-        "slab": rows * size.slab_stride,
-        "right_x": rows * columns_x,
-        "right_h": rows * columns_h,
-        "packed": tiles * (min(rows, K_BLOCK) * ROWS + size.lanes),
-    }
-    offsets, at = {}, 0
-    for name, length in lengths.items():
-        offsets[name] = at
-        at += _ceil(length, 64)
-    return Arena(**offsets, size=at)
+    states = ceil(plan.batch_size * size.state_stride, 64)
+    d_c = states
+    zeros = d_c + states * plan.spec.has_cell_state
+    rights = (
+        Right(size.input_size, 0, size.width),
+        Right(size.hidden_size, size.hidden_begin, size.hidden_begin + size.width),
+    )
+    n_tasks = min(tasks(plan, size, backward_steps(plan)), -(-size.slab_width // ROWS))
+    at = zeros + ceil(size.line, 64)
+    weights = WeightGradient.place(at, size.lanes, size.slab_width, rows, rights, n_tasks)
+    slab = weights.end + ceil(plan.n_threads * ROWS * size.line, 64)
+    return Arena(
+        d_h=0,
+        d_c=d_c,
+        zeros=zeros,
+        weights=weights,
+        fresh=weights.end_of_zeros,
+        pre=weights.end,
+        slab=slab,
+        size=slab + rows * size.slab_stride,
+    )
 
 
 @lru_cache(maxsize=64)
@@ -284,8 +275,8 @@ def backward_plan(plan: Plan, layer: int, *, has_d_output: bool, has_d_x: bool) 
         fields.SLAB_AT: places.slab,
         fields.X_PANELS_AT: size.width * size.state_stride,
         fields.PRE_AT: places.pre,
-        fields.RIGHT_AT: places.right_x,
-        fields.RIGHT_H_AT: places.right_h,
+        fields.RIGHT_AT: places.weights.operands[0],
+        fields.RIGHT_H_AT: places.weights.operands[1],
         fields.TABLE_ROWS: plan.batch_size,
         fields.ZEROS_AT: places.zeros,
     }

@@ -17,7 +17,7 @@ from numrnn.engine.inputs import read_input, refuse_shape
 from numrnn.engine.signature import HasSignature, Signature
 from numrnn.engine.states import read_state
 
-__all__ = ["Plan", "Purpose", "plan_call", "plan_shape"]
+__all__ = ["Plan", "Purpose", "kept_plan", "plan_call", "plan_shape"]
 
 Purpose: TypeAlias = Literal["output", "last", "training"]
 """What a call must hold in memory: the output, the last states alone, or everything that backward needs."""
@@ -57,13 +57,12 @@ class Plan:
         return needed
 
 
-@lru_cache(maxsize=64)
-def plan_shape(signature: Signature, shape: Shape, n_threads: int, purpose: Purpose) -> Plan:
-    """Check the shape of x and derive the plan; what raises is not kept."""
+def plan_shape(signature: Signature, shape: Shape, n_threads: int) -> Plan:
+    """Check the shape of x and derive the plan."""
     if len(shape) != 3 or shape[2] != signature.input_size:
         refuse_shape(signature, shape)
     seq_len, batch_size = (shape[1], shape[0]) if signature.batch_first else (shape[0], shape[1])
-    plan = Plan(
+    return Plan(
         CELLS[signature.cell],
         signature.dtype,
         seq_len,
@@ -75,6 +74,12 @@ def plan_shape(signature: Signature, shape: Shape, n_threads: int, purpose: Purp
         signature.batch_first,
         n_threads,
     )
+
+
+@lru_cache(maxsize=64)
+def kept_plan(signature: Signature, shape: Shape, n_threads: int, purpose: Purpose) -> Plan:
+    """The plan of a shape whose results this machine can hold; what raises is not kept."""
+    plan = plan_shape(signature, shape, n_threads)
     memory.require(
         plan.bytes_for(purpose),
         signature.head,
@@ -112,10 +117,10 @@ def plan_call(
     dtype = signature.dtype
     threads = _threads.resolve(n_threads)
     if is_ready(x, dtype):
-        array, plan = x, plan_shape(signature, x.shape, threads, purpose)
+        array, plan = x, kept_plan(signature, x.shape, threads, purpose)
     else:
         given = read_input(signature, x)
-        plan = plan_shape(signature, given.shape, threads, purpose)
+        plan = kept_plan(signature, given.shape, threads, purpose)
         array = ready(given, dtype, signature.head, "x")
     if state is None:
         return plan, array, None, None

@@ -9,6 +9,7 @@ from numrnn.kernels.recurrence import backward_task, forward_task, num_tasks
 from numrnn.kernels.simd import fma, lanes, load, load_tail, splat, store, store_tail
 from numrnn.kernels.tile import ROW_C, ROW_D_OUTPUT, ROW_FIELDS, ROW_GATES, ROW_H, ROW_SLAB, ROW_STATE, full_product
 
+
 @kernel
 def lstm_epilogue(
     pre, rows, unit, hidden_size, table, row, before, before_field, before_shift,
@@ -72,9 +73,7 @@ def lstm_epilogue_backward(
             store_tail(arena, at + 3 * hidden_size, dh * tanh_c * (o * (1.0 - o)), valid)
 
 
-LSTM = CellTag(
-    "lstm", product=full_product, epilogue=lstm_epilogue, epilogue_backward=lstm_epilogue_backward
-)
+LSTM = CellTag("lstm", product=full_product, epilogue=lstm_epilogue, epilogue_backward=lstm_epilogue_backward)
 
 
 @entry_kernel

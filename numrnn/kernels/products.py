@@ -8,15 +8,16 @@ of up to 4 vectors of columns, left by ROWS columns, so that a tile reads both f
 
 from numrnn._jit import entry_kernel, kernel, parallel_kernel, prange
 from numrnn.kernels.simd import flush_denormals, lanes, load, load_tail, restore_mode, splat, store, store_tail
-from numrnn.kernels.tile import ROW_FIELDS, ROW_STATE, ROWS, VECTORS, full_product, outer_product
+from numrnn.kernels.tile import ROW_FIELDS, ROW_STATE, ROWS, VECTORS, outer_product
 
 K_BLOCK = 512
 
-# Fields of a weight gradient's request: one left operand, up to two right ones.
+# Fields of a weight gradient's request: one left operand, N_RIGHTS right ones of RIGHT_FIELDS each, then the first tile of
+# each task. A right operand meets the left columns LEFT_BEGIN..LEFT_END alone.
 (
-    WG_N_TASKS, WG_LINES, WG_LEFT_AT, WG_LEFT_STRIDE, WG_WIDTH, WG_PACKED_AT, WG_PRE_AT, WG_BIAS_AT,
-    WG_RIGHT_AT, WG_COLUMNS, WG_TOTAL_AT, WG_RIGHT_2_AT, WG_COLUMNS_2, WG_TOTAL_2_AT, WG_FIELDS,
-) = range(15)  # fmt: skip
+    WG_N_TASKS, WG_LINES, WG_LEFT_AT, WG_LEFT_STRIDE, WG_WIDTH, WG_PACKED_AT, WG_PRE_AT, WG_BIAS_AT, WG_N_RIGHTS, WG_FIELDS,
+) = range(10)  # fmt: skip
+RIGHT_AT, RIGHT_COLUMNS, RIGHT_TOTAL_AT, RIGHT_LEFT_BEGIN, RIGHT_LEFT_END, RIGHT_FIELDS = range(6)
 
 
 @kernel
@@ -46,7 +47,7 @@ def pack_rows(source, field, shift, table, first, count, columns, arena, target,
 
 
 @kernel
-def _pack_left(left, at, stride, column, width, begin, lines, arena, packed, bias_at, add_bias):
+def _pack_left(left, at, stride, column, width, begin, lines, arena, packed, bias_at):
     """Pack ROWS columns of `left` from `column` on, lines begin..begin + lines, and add up each column.
 
     A vector is wider than a tile has rows: what it writes too much is overwritten by the next line, or is padding.
@@ -60,25 +61,27 @@ def _pack_left(left, at, stride, column, width, begin, lines, arena, packed, bia
             value = load_tail(left, at + (begin + k) * stride + column + v, valid)
             total = total + value
             store(arena, packed + k * ROWS + v, value)
-        if add_bias:
-            count = min(valid, ROWS - v)
-            before = load_tail(arena, bias_at + column + v, count)
-            store_tail(arena, bias_at + column + v, before + total, count)
+        count = min(valid, ROWS - v)
+        before = load_tail(arena, bias_at + column + v, count)
+        store_tail(arena, bias_at + column + v, before + total, count)
 
 
 @kernel
-def _add_products(plan, arena, begin, lines, first, last, packed, packed_size, pre, right_at, columns, total_at):
-    """total += left^T @ right over one block of K, for the tiles first..last of the left operand."""
+def _add_products(plan, right_field, arena, begin, lines, first, last, packed, packed_size, pre):
+    """total += left^T @ right over one block of K, for those of the left operand's tiles first..last that meet it."""
     size = lanes(arena)
     width = VECTORS * size
-    total_stride = (columns + size - 1) // size * size
+    columns = plan[right_field + RIGHT_COLUMNS]
+    stride = (columns + size - 1) // size * size
+    begin_tile = max(first, plan[right_field + RIGHT_LEFT_BEGIN] // ROWS)
+    end_tile = min(last, (plan[right_field + RIGHT_LEFT_END] + ROWS - 1) // ROWS)
     for panel in range((columns + width - 1) // width):
         vectors = panel_vectors(columns, panel, size)
-        right = right_at + panel * width * plan[WG_LINES] + begin * vectors * size
-        for tile in range(first, last):
+        right = plan[right_field + RIGHT_AT] + panel * width * plan[WG_LINES] + begin * vectors * size
+        for tile in range(begin_tile, end_tile):
             outer_product(vectors, pre, arena, packed + (tile - first) * packed_size, arena, right, lines)
             for r in range(ROWS):
-                to = total_at + (tile * ROWS + r) * total_stride + panel * width
+                to = plan[right_field + RIGHT_TOTAL_AT] + (tile * ROWS + r) * stride + panel * width
                 for v in range(vectors):
                     at = to + v * size
                     store(arena, at, load(arena, at) + load(pre, (r * vectors + v) * size))
@@ -90,13 +93,12 @@ def weight_gradient_task(task, plan, left, arena):
 
     left    (lines, width)   read     from WG_LEFT_AT, lines WG_LEFT_STRIDE apart
     arena                    read     right operands, packed by `pack_rows`
-                             written  the share's packed left operand, a tile; totals, column sums of left (WG_BIAS_AT >= 0)
+                             written  the share's packed left operand, a tile; totals, column sums of left
     """
     mode = flush_denormals()
     width, lines = plan[WG_WIDTH], plan[WG_LINES]
-    n_tiles = (width + ROWS - 1) // ROWS
-    first = n_tiles * task // plan[WG_N_TASKS]
-    last = n_tiles * (task + 1) // plan[WG_N_TASKS]
+    tasks_at = WG_FIELDS + plan[WG_N_RIGHTS] * RIGHT_FIELDS
+    first, last = plan[tasks_at + task], plan[tasks_at + task + 1]
     size = lanes(arena)
     packed_size = min(lines, K_BLOCK) * ROWS + size
     packed = plan[WG_PACKED_AT] + first * packed_size
@@ -109,17 +111,11 @@ def weight_gradient_task(task, plan, left, arena):
         for tile in range(first, last):
             _pack_left(
                 left, plan[WG_LEFT_AT], plan[WG_LEFT_STRIDE], tile * ROWS, width, begin, count,
-                arena, packed + (tile - first) * packed_size, plan[WG_BIAS_AT], plan[WG_BIAS_AT] >= 0,
+                arena, packed + (tile - first) * packed_size, plan[WG_BIAS_AT],
             )  # fmt: skip
-        _add_products(
-            plan, arena, begin, count, first, last, packed, packed_size, pre,
-            plan[WG_RIGHT_AT], plan[WG_COLUMNS], plan[WG_TOTAL_AT],
-        )  # fmt: skip
-        if plan[WG_COLUMNS_2] > 0:
-            _add_products(
-                plan, arena, begin, count, first, last, packed, packed_size, pre,
-                plan[WG_RIGHT_2_AT], plan[WG_COLUMNS_2], plan[WG_TOTAL_2_AT],
-            )  # fmt: skip
+        for right in range(plan[WG_N_RIGHTS]):
+            field = WG_FIELDS + right * RIGHT_FIELDS
+            _add_products(plan, field, arena, begin, count, first, last, packed, packed_size, pre)
     restore_mode(mode)
 
 

@@ -29,8 +29,8 @@ epilogue_backward(hidden_size, table, row, rows, before, before_field, before_sh
 """
 
 from numrnn._jit import kernel
-from numrnn.kernels.simd import flush_denormals, lanes, load, restore_mode, store_tail
 from numrnn.kernels.products import pack_rows
+from numrnn.kernels.simd import flush_denormals, lanes, load, restore_mode, store_tail
 from numrnn.kernels.tile import (
     ROW_D_X,
     ROW_FIELDS,

@@ -101,7 +101,9 @@ def call(builder: Any, name: str, dtype: Any, *values: Any) -> Any:
     """Call LLVM's vector intrinsic `name` (llvmlite's own declaration rejects vector types)."""
     vector = llvm_vector(dtype)
     signature = ir.FunctionType(vector, [vector] * len(values))
-    return builder.call(cgutils.get_or_insert_function(builder.module, signature, f"llvm.{name}.{suffix(dtype)}"), values)
+    return builder.call(
+        cgutils.get_or_insert_function(builder.module, signature, f"llvm.{name}.{suffix(dtype)}"), values
+    )
 
 
 def emit_fma(builder: Any, dtype: Any, a: Any, b: Any, c: Any) -> Any:
@@ -355,9 +357,7 @@ def select_less(typingctx: Any, a: Any, b: Any, if_true: Any, if_false: Any) -> 
     """Lane by lane `if_true` where a < b, otherwise (also for NaN) `if_false`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        left, right, yes, no = (
-            _cast(context, builder, t, v, a.dtype) for t, v in zip(sig.args, args, strict=True)
-        )
+        left, right, yes, no = (_cast(context, builder, t, v, a.dtype) for t, v in zip(sig.args, args, strict=True))
         return builder.select(builder.fcmp_ordered("<", left, right), yes, no)
 
     return a(a, b, if_true, if_false), codegen

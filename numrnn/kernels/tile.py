@@ -42,7 +42,9 @@ ROW_FIELDS = 10
 ROW_X, ROW_H, ROW_H_0, ROW_C, ROW_GATES, ROW_LENGTH, ROW_D_OUTPUT, ROW_D_X, ROW_SLAB, ROW_STATE = range(ROW_FIELDS)
 
 
-def _accumulate(builder: Any, dtype: Any, acc: Any, vectors: Any, rows: Any, steps: Any, stride: Any, panel: Any) -> None:
+def _accumulate(
+    builder: Any, dtype: Any, acc: Any, vectors: Any, rows: Any, steps: Any, stride: Any, panel: Any
+) -> None:
     """Run k over `steps`: acc[r][v] += rows[r][k * stride] * panel[k][v], for the accumulators `vectors`."""
     width = len(vectors) * LANES[dtype]
     with cgutils.for_range(builder, steps, intp=I64) as loop:
@@ -70,55 +72,39 @@ def _write(builder: Any, dtype: Any, acc: Any, target: Any, stride: Any) -> None
             builder.store(builder.load(slot), pointer, align=item_bytes(dtype))
 
 
-@intrinsic
-def tile(
-    typingctx: Any,
-    rows: Any,
-    sides: Any,
-    pre: Any,
-    pre_offset: Any,
-    pre_stride: Any,
-    start: Any,
-    start_offset: Any,
-    start_stride: Any,
-    table: Any,
-    row: Any,
-    x: Any,
-    x_field: Any,
-    x_shift: Any,
-    x_steps: Any,
-    h: Any,
-    h_field: Any,
-    h_shift: Any,
-    h_steps: Any,
-    panel: Any,
-    panel_offset: Any,
-) -> Any:
-    """pre[r] = start[r] + x_r @ panel[:x_steps] + h_r @ panel[x_steps:] for `rows` rows and 4 vectors of columns.
+def _each_case(builder: Any, value: Any, largest: int, emit: Any) -> None:
+    """Straight-line code for each value from `largest` down to 1."""
+    for case in range(largest, 0, -1):
+        with builder.if_then(builder.icmp_signed("==", value, ir.Constant(I64, case))):
+            emit(case)
 
-    rows, sides          literals        rows of the tile; which accumulators the two sides feed (SIDES)
-    pre                  written         4 vectors at pre_offset + r * pre_stride; may be `start`
-    start                read            4 vectors at start_offset + r * start_stride: biases (stride 0) or earlier sums
-    table                read            line row + r holds the offset of x_r in field x_field, of h_r in field h_field
-    x, h                 read            x_r = x[offset + x_shift:][:x_steps], likewise h; never read beyond
-    panel                read            from panel_offset on: x_steps lines of the x side, then h_steps of the h side
-    """
-    if not (isinstance(rows, types.IntegerLiteral) and isinstance(sides, types.IntegerLiteral)):
+
+@intrinsic
+def _tile(
+    typingctx: Any, sides: Any, rows: Any, pre: Any, pre_offset: Any, pre_stride: Any,
+    start: Any, start_offset: Any, start_stride: Any, table: Any, row: Any,
+    x: Any, x_field: Any, x_shift: Any, x_steps: Any, h: Any, h_field: Any, h_shift: Any, h_steps: Any,
+    panel: Any, panel_offset: Any,
+) -> Any:  # fmt: skip
+    """The code of `full_product` and `split_product`; `sides` is a literal."""
+    if not isinstance(sides, types.IntegerLiteral):
         return None
-    n_rows, (x_vectors, h_vectors) = rows.literal_value, SIDES[sides.literal_value]
+    x_vectors, h_vectors = SIDES[sides.literal_value]
     i = types.intp
-    signature = types.void(rows, sides, pre, i, i, start, i, i, table, i, x, i, i, i, h, i, i, i, panel, i)
+    signature = types.void(sides, i, pre, i, i, start, i, i, table, i, x, i, i, i, h, i, i, i, panel, i)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         dtype = sig.args[2].dtype
-        (_, _, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row) = args[:10]
+        (_, rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row) = args[:10]
         (x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset) = args[10:]
         pre, start, table, x, h, panel = (
             array_data(context, builder, sig.args[n], args[n]) for n in (2, 5, 8, 10, 14, 18)
         )
-        acc = [[cgutils.alloca_once(builder, llvm_vector(dtype)) for _ in range(VECTORS)] for _ in range(n_rows)]
+        x_panel = builder.gep(panel, [panel_offset])
+        x_width = ir.Constant(I64, len(x_vectors) * LANES[dtype])
+        h_panel = builder.gep(x_panel, [builder.mul(x_steps, x_width)])
 
-        def line_starts(array: Any, field: Any, shift: Any) -> Any:
+        def line_starts(n_rows: int, array: Any, field: Any, shift: Any) -> Any:
             starts = []
             for r in range(n_rows):
                 line = builder.mul(builder.add(row, ir.Constant(I64, r)), ir.Constant(I64, ROW_FIELDS))
@@ -126,57 +112,24 @@ def tile(
                 starts.append(builder.gep(array, [builder.add(offset, shift)]))
             return starts
 
-        for r in range(n_rows):
-            offset = builder.add(start_offset, builder.mul(start_stride, ir.Constant(I64, r)))
-            for v in range(VECTORS):
-                at = builder.add(offset, ir.Constant(I64, v * LANES[dtype]))
-                pointer = vector_pointer(builder, dtype, start, at)
-                builder.store(builder.load(pointer, align=item_bytes(dtype)), acc[r][v])
-        x_panel = builder.gep(panel, [panel_offset])
-        x_width = ir.Constant(I64, len(x_vectors) * LANES[dtype])
-        h_panel = builder.gep(x_panel, [builder.mul(x_steps, x_width)])
-        _accumulate(builder, dtype, acc, x_vectors, line_starts(x, x_field, x_shift), x_steps, 1, x_panel)
-        _accumulate(builder, dtype, acc, h_vectors, line_starts(h, h_field, h_shift), h_steps, 1, h_panel)
-        _write(builder, dtype, acc, builder.gep(pre, [pre_offset]), pre_stride)
+        def emit(n_rows: int) -> None:
+            acc = [[cgutils.alloca_once(builder, llvm_vector(dtype)) for _ in range(VECTORS)] for _ in range(n_rows)]
+            for r in range(n_rows):
+                offset = builder.add(start_offset, builder.mul(start_stride, ir.Constant(I64, r)))
+                for v in range(VECTORS):
+                    at = builder.add(offset, ir.Constant(I64, v * LANES[dtype]))
+                    pointer = vector_pointer(builder, dtype, start, at)
+                    builder.store(builder.load(pointer, align=item_bytes(dtype)), acc[r][v])
+            x_rows = line_starts(n_rows, x, x_field, x_shift)
+            _accumulate(builder, dtype, acc, x_vectors, x_rows, x_steps, 1, x_panel)
+            h_rows = line_starts(n_rows, h, h_field, h_shift)
+            _accumulate(builder, dtype, acc, h_vectors, h_rows, h_steps, 1, h_panel)
+            _write(builder, dtype, acc, builder.gep(pre, [pre_offset]), pre_stride)
+
+        _each_case(builder, rows, ROWS, emit)
         return context.get_dummy_value()
 
     return signature, codegen
-
-
-@intrinsic
-def outer_tile(
-    typingctx: Any, vectors: Any, pre: Any, left: Any, left_offset: Any, right: Any, right_offset: Any, steps: Any
-) -> Any:
-    """pre = left^T @ right: ROWS x `vectors` vectors, both operands packed line by line of k.
-
-    vectors   literal 1..4
-    pre       written      ROWS x vectors x LANES, from the array's begin
-    left      read         steps x ROWS numbers from left_offset on
-    right     read         steps x vectors x LANES numbers from right_offset on
-    """
-    if not isinstance(vectors, types.IntegerLiteral):
-        return None
-    n_vectors, i = vectors.literal_value, types.intp
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        dtype = sig.args[1].dtype
-        zero = ir.Constant(llvm_vector(dtype), None)
-        acc = [[cgutils.alloca_once_value(builder, zero) for _ in range(n_vectors)] for _ in range(ROWS)]
-        for line in acc:
-            for slot in line:
-                builder.store(zero, slot)
-        left_start = builder.gep(array_data(context, builder, sig.args[2], args[2]), [args[3]])
-        right_start = builder.gep(array_data(context, builder, sig.args[4], args[4]), [args[5]])
-        rows = [builder.gep(left_start, [ir.Constant(I64, r)]) for r in range(ROWS)]
-        _accumulate(builder, dtype, acc, range(n_vectors), rows, args[6], ROWS, right_start)
-        width = ir.Constant(I64, n_vectors * LANES[dtype])
-        _write(builder, dtype, acc, array_data(context, builder, sig.args[1], args[1]), width)
-        return context.get_dummy_value()
-
-    return types.void(vectors, pre, left, i, right, i, i), codegen
-
-
-# Straight-line code for each number of rows and of vectors; a branch that this CPU's tile cannot take costs nothing.
 
 
 @kernel
@@ -184,47 +137,68 @@ def full_product(
     rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
     x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
 ):  # fmt: skip
-    """`tile` for 1 to ROWS rows, both sides feeding all four vectors."""
-    if rows == 6 and ROWS >= 6:  # fmt: skip
-        tile(6, FULL, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row, x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset)
-    elif rows == 5 and ROWS >= 5:  # fmt: skip
-        tile(5, FULL, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row, x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset)
-    elif rows == 4 and ROWS >= 4:  # fmt: skip
-        tile(4, FULL, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row, x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset)
-    elif rows == 3:  # fmt: skip
-        tile(3, FULL, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row, x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset)
-    elif rows == 2:  # fmt: skip
-        tile(2, FULL, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row, x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset)
-    else:  # fmt: skip
-        tile(1, FULL, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row, x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset)
+    """pre[r] = start[r] + x_r @ panel[:x_steps] + h_r @ panel[x_steps:] for `rows` rows and 4 vectors of columns.
+
+    rows                 1 to ROWS
+    pre                  written    4 vectors at pre_offset + r * pre_stride; may be `start`
+    start                read       4 vectors at start_offset + r * start_stride: biases (stride 0) or earlier sums
+    table                read       line row + r holds the offset of x_r in field x_field, of h_r in field h_field
+    x, h                 read       x_r = x[offset + x_shift:][:x_steps], likewise h; never read beyond
+    panel                read       from panel_offset on: x_steps lines of the x side, then h_steps of the h side
+    """
+    _tile(
+        FULL, rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
+        x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
+    )  # fmt: skip
+
 
 @kernel
 def split_product(
     rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
     x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
 ):  # fmt: skip
-    """`tile` for 1 to ROWS rows, the sides meeting in r, z and not in the candidate."""
-    if rows == 6 and ROWS >= 6:  # fmt: skip
-        tile(6, SPLIT_CANDIDATE, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row, x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset)
-    elif rows == 5 and ROWS >= 5:  # fmt: skip
-        tile(5, SPLIT_CANDIDATE, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row, x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset)
-    elif rows == 4 and ROWS >= 4:  # fmt: skip
-        tile(4, SPLIT_CANDIDATE, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row, x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset)
-    elif rows == 3:  # fmt: skip
-        tile(3, SPLIT_CANDIDATE, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row, x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset)
-    elif rows == 2:  # fmt: skip
-        tile(2, SPLIT_CANDIDATE, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row, x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset)
-    else:  # fmt: skip
-        tile(1, SPLIT_CANDIDATE, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row, x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset)
+    """`full_product` where the sides meet in r and z but not in the candidate: accumulators r z n_x n_h."""
+    _tile(
+        SPLIT_CANDIDATE, rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
+        x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
+    )  # fmt: skip
+
+
+@intrinsic
+def _outer_tile(
+    typingctx: Any, vectors: Any, pre: Any, left: Any, left_offset: Any, right: Any, right_offset: Any, steps: Any
+) -> Any:
+    """The code of `outer_product`."""
+    i = types.intp
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        dtype = sig.args[1].dtype
+        vectors, pre, left, left_offset, right, right_offset, steps = args
+        pre, left, right = (array_data(context, builder, sig.args[n], args[n]) for n in (1, 2, 4))
+        rows = [builder.gep(left, [builder.add(left_offset, ir.Constant(I64, r))]) for r in range(ROWS)]
+        first_line = builder.gep(right, [right_offset])
+
+        def emit(n_vectors: int) -> None:
+            acc = [[cgutils.alloca_once(builder, llvm_vector(dtype)) for _ in range(n_vectors)] for _ in range(ROWS)]
+            for line in acc:
+                for slot in line:
+                    builder.store(ir.Constant(llvm_vector(dtype), None), slot)
+            _accumulate(builder, dtype, acc, range(n_vectors), rows, steps, ROWS, first_line)
+            _write(builder, dtype, acc, pre, ir.Constant(I64, n_vectors * LANES[dtype]))
+
+        _each_case(builder, vectors, VECTORS, emit)
+        return context.get_dummy_value()
+
+    return types.void(i, pre, left, i, right, i, i), codegen
+
 
 @kernel
 def outer_product(vectors, pre, left, left_offset, right, right_offset, steps):
-    """`outer_tile` for 1 to 4 vectors."""
-    if vectors == 4:
-        outer_tile(4, pre, left, left_offset, right, right_offset, steps)
-    elif vectors == 3:
-        outer_tile(3, pre, left, left_offset, right, right_offset, steps)
-    elif vectors == 2:
-        outer_tile(2, pre, left, left_offset, right, right_offset, steps)
-    else:
-        outer_tile(1, pre, left, left_offset, right, right_offset, steps)
+    """pre = left^T @ right: ROWS x `vectors` vectors, both operands packed line by line of k.
+
+    vectors   1 to 4
+    pre       written   ROWS x vectors x LANES, from the array's begin
+    left      read      steps x ROWS numbers from left_offset on
+    right     read      steps x vectors x LANES numbers from right_offset on
+    """
+    _outer_tile(vectors, pre, left, left_offset, right, right_offset, steps)
