@@ -27,6 +27,14 @@ NOT_IN_THIS_VERSION = [
         "Group sequences of one length into one call.",
     ),
     refusal(
+        "lengths of last",
+        lambda: LSTM.last(X, lengths=[1, 2, 3]),
+        NotImplementedError,
+        "LSTM(input_size=8, hidden_size=64): `lengths` is not implemented in this version: all rows have the "
+        "length of x.",
+        "Group sequences of one length into one call.",
+    ),
+    refusal(
         "reset",
         lambda: GRU(X, reset=np.zeros((5, 3), bool)),
         NotImplementedError,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import numrnn
-from numrnn.engine.plan import plan_shape
+from numrnn.engine import memory
+from numrnn.engine.plan import kept_plan
 
 LAYERS = {
     "lstm": numrnn.LSTM(5, 7, num_layers=2, seed=0),
@@ -165,6 +166,22 @@ def test_a_value_beyond_float32_becomes_infinite_with_numpys_warning():
     np.testing.assert_array_equal(output, LAYERS["lstm"](np.where(x > 0, np.inf, 0)).output)
 
 
+def test_without_word_of_the_memory_every_address_may_be_used(monkeypatch):
+    """Where the system does not tell its memory, only the impossible is refused."""
+
+    def unknown(name):
+        raise ValueError(f"unrecognized configuration name {name}")
+
+    monkeypatch.setattr("os.sysconf", unknown, raising=False)
+    memory._physical.cache_clear()
+    try:
+        memory.require(2**47, "LSTM", "x")
+        with pytest.raises(MemoryError, match=r"this machine has 128\.0 TiB"):
+            memory.require(2**47 + 1, "LSTM", "x")
+    finally:
+        memory._physical.cache_clear()
+
+
 def test_nan_in_one_row_stays_in_that_row(rng):
     x = rng.standard_normal((4, 3, 5))
     clean = LAYERS["lstm"](x).output
@@ -237,16 +254,16 @@ def test_one_row_of_state_stands_for_every_row(cell, rng):
 
 def test_a_repeated_call_is_planned_once():
     """Plans are kept by signature, for equal layers together; at most 64, and no error is kept."""
-    plan_shape.cache_clear()
+    kept_plan.cache_clear()
     x = np.zeros((4, 3, 5), np.float32)
     numrnn.LSTM(5, 7, num_layers=2, seed=1)(x)
     LAYERS["lstm"](x)
     LAYERS["lstm"](x[:, ::-1])
-    assert plan_shape.cache_info().misses == 1
+    assert kept_plan.cache_info().misses == 1
     for _ in range(2):
         with pytest.raises(ValueError, match="4 features"):
             LAYERS["lstm"](x[..., 1:])
-    assert plan_shape.cache_info().currsize == 1
+    assert kept_plan.cache_info().currsize == 1
     for steps in range(100):
-        LAYERS["lstm"].describe((steps, 3, 5))
-    assert plan_shape.cache_info().currsize == 64
+        LAYERS["lstm"](np.zeros((steps, 1, 5)))
+    assert kept_plan.cache_info().currsize == 64

@@ -286,9 +286,23 @@ def test_describe_counts_the_bytes_of_the_result():
 
 
 def test_describe_answers_where_a_call_would_exceed_memory():
-    assert "PiB" in numrnn.LSTM(4, 8).describe((10**9, 10**6, 4))
+    assert "PiB" in numrnn.LSTM(4, 8).describe((10**3, 10**12, 4))
 
 
 def test_the_package_names_its_version_and_lists_what_it_has():
     assert numrnn.__version__ == "0.1.0"
-    assert {"RNN", "LSTM", "GRU", "Linear", "SequenceModel", "losses", "optim", "info", "warmup"} <= set(dir(numrnn))
+    promised = [
+        "RNN",
+        "LSTM",
+        "GRU",
+        "Linear",
+        "SequenceModel",
+        "losses",
+        "optim",
+        "set_num_threads",
+        "get_num_threads",
+    ]
+    promised += ["info", "warmup", "__version__"]
+    assert set(promised) == set(numrnn.__all__) <= set(dir(numrnn))
+    for name in promised:
+        assert getattr(numrnn, name) is not None

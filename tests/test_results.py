@@ -141,6 +141,15 @@ def test_a_result_shows_its_shapes_and_pickles(layer, x):
     np.testing.assert_array_equal(np.array(again.state), np.array(result.state))
 
 
+def test_two_directions_stand_side_by_side(rng):
+    """h_n's rows are layer * D + direction; last_output joins the top layer's."""
+    h_n = rng.standard_normal((3 * 2, 6, 7))
+    result = Result(None, h_n, None, num_directions=2)
+    assert result.final_hidden.shape == (3, 2, 6, 7)
+    np.testing.assert_array_equal(result.final_hidden[1, 1], h_n[3])
+    np.testing.assert_array_equal(result.last_output, np.concatenate([h_n[4], h_n[5]], axis=-1))
+
+
 def all_arrays(gradients):
     named = [gradients.x, gradients.h_0, gradients.c_0, *gradients.parameters.values()]
     return [array for array in named if array is not None]

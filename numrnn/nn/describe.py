@@ -31,7 +31,7 @@ def describe(layer: _Described, shape: object) -> str:
             explain(signature.head, f"`describe` takes a shape, got {got}.", "Pass x.shape, or a tuple of ints.")
         )
     sizes = tuple(count(signature.head, f"shape[{axis}]", size, least=0) for axis, size in enumerate(shape))
-    plan = plan_shape(signature, sizes, 1, "last")
+    plan = plan_shape(signature, sizes, 1)
     lines = [repr(layer), f"  x.shape = {sizes} is read as {signature.axes} because batch_first={plan.batch_first}."]
     for title, rows in (
         ("axes", _axes(plan)),
