@@ -1,0 +1,68 @@
+"""How long until the first answer: importing, compiling, and loading what an earlier process compiled?"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+from benchmarks.common import CELLS
+
+IMPORT = """
+import time, numba
+start = time.perf_counter()
+import numrnn
+print(time.perf_counter() - start)
+"""
+
+FIRST_CALL = """
+import sys, numpy as np, numrnn
+cell, mode = sys.argv[1:]
+layer = {"lstm": numrnn.LSTM, "gru": numrnn.GRU, "rnn": numrnn.RNN}[cell](64, 128)
+x = np.zeros((100, 32, 64), np.float32)
+if mode == "forward":
+    layer(x)
+else:
+    result, pullback = layer.vjp(x)
+    pullback(d_output=result.output)
+"""
+
+
+def run(code, *arguments, **environment):
+    """Run code in a new interpreter; returns its output and the seconds from its start to its end."""
+    start = time.perf_counter()
+    finished = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return finished.stdout, time.perf_counter() - start
+
+
+def track_import_beyond_numba():
+    return min(float(run(IMPORT)[0]) for _ in range(5))
+
+
+track_import_beyond_numba.unit = "s"
+track_import_beyond_numba.version = "1"
+
+
+class FirstCall:
+    """A whole process, its imports included."""
+
+    params = (CELLS, ["forward", "training"])
+    param_names = ("cell", "mode")
+    version = "1"
+    unit = "s"
+    timeout = 300
+
+    def track_empty_cache(self, cell, mode):
+        with tempfile.TemporaryDirectory() as folder:
+            return run(FIRST_CALL, cell, mode, NUMRNN_CACHE_DIR=folder)[1]
+
+    def track_full_cache(self, cell, mode):
+        with tempfile.TemporaryDirectory() as folder:
+            run(FIRST_CALL, cell, mode, NUMRNN_CACHE_DIR=folder)
+            return min(run(FIRST_CALL, cell, mode, NUMRNN_CACHE_DIR=folder)[1] for _ in range(3))

@@ -1,0 +1,64 @@
+"""What the benchmarks share: sizes, libraries, and calls that are set up, checked and warm.
+
+Lists are only appended to: a changed entry would continue another one's history.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from numrnn import reference
+from numrnn.bench.cases import CELL_NAMES, Case, Problem, make_problem
+from numrnn.bench.measure import TOLERANCE, largest_difference
+from numrnn.bench.peers import PEERS, Job, PeerMissingError, load, thread_environment
+from numrnn.bench.processes import usable_threads
+
+__all__ = ["BACKENDS", "CELLS", "SHAPES", "prepared", "ready"]
+
+BACKENDS = list(PEERS)
+CELLS = list(CELL_NAMES)
+SHAPES = ["1,1,16,32", "1,100,32,64", "32,100,64,128", "64,100,256,256", "64,50,512,512"]  # N,T,I,H
+THREADS = min(2, usable_threads())
+
+os.environ.update(thread_environment(THREADS))  # read by each library when it starts its threads
+
+
+def prepared(backend: str, cell: str, shape: str, mode: str) -> tuple[Job, Problem]:
+    """Set a case up in a library; NotImplementedError, which asv reads as "skip", if it is absent or cannot do it."""
+    n, t, i, h = map(int, shape.split(","))
+    problem = make_problem(Case(cell, (n, t, i, h), mode))
+    try:
+        return load(backend, THREADS).prepare(problem), problem
+    except PeerMissingError as error:
+        raise NotImplementedError(str(error)) from error
+
+
+@cache
+def ready(backend: str, cell: str, shape: str, mode: str) -> Callable[[], Any]:
+    """Return a warm call whose results agree with the reference; made once a process, though `setup` runs often."""
+    job, problem = prepared(backend, cell, shape, mode)
+    difference, where = largest_difference(job.arrays(job.call()), _expected(problem))
+    if not difference <= TOLERANCE[problem.case.dtype]:
+        raise AssertionError(f"{backend}: {problem.case}: `{where}` is off by {difference:.1e} of its scale")
+    for _ in range(3):
+        job.call()
+    return job.call
+
+
+def _expected(problem: Problem) -> dict[str, Any]:
+    """Compute a problem by the reference, in float64."""
+    case = problem.case
+    zero = np.zeros((1, case.shape[0], case.shape[3]))
+    trace = reference.forward(case.spec, problem.parameters, problem.x, *([zero] * len(case.spec.states)))
+    expected = {"output": trace.output, "h_n": trace.h_n}
+    if trace.c_n is not None:
+        expected["c_n"] = trace.c_n
+    if case.training:
+        d_x, _, _, d_parameters = reference.backward(trace, problem.d_output)
+        expected |= {"x": d_x} | d_parameters
+    return expected

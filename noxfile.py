@@ -1,0 +1,59 @@
+"""The tasks of the project, under the names that CI uses: `nox -l` lists them, `nox -s lint` runs one."""
+
+import nox
+
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "types", "imports", "tests"]
+
+CODE = ["numrnn", "tests", "benchmarks", "noxfile.py"]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Format and rules."""
+    session.install(".[dev]")
+    session.run("ruff", "format", "--check", *CODE)
+    session.run("ruff", "check", *CODE)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types, strictly."""
+    session.install(".[dev]")
+    session.run("mypy")
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """The contracts between the layers."""
+    session.install(".[dev]")
+    session.run("lint-imports")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests and doctests, without optional libraries."""
+    session.install(".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def torch(session: nox.Session) -> None:
+    """The tests that compare with PyTorch."""
+    session.install(".[test]", "torch==2.13.0")
+    session.run("pytest", "tests", "-k", "torch or tensor", *session.posargs)
+
+
+@nox.session
+def bench_quick(session: nox.Session) -> None:
+    """Whether the benchmarks run; their times mean nothing at these sizes."""
+    session.install(".[bench]", "torch==2.13.0")
+    session.run("numrnn", "bench", "--against", "torch", "--shapes", "8,10,16,32", "--repeats", "2", "--burst", "0.01")
+    session.run("asv", "check", "--python=same")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure beside every other library; takes minutes and wants an idle machine."""
+    session.install(".[peers]")
+    session.run("numrnn", "bench", *session.posargs)
