@@ -31,6 +31,7 @@ __all__ = [
     "describe",
     "entry_kernel",
     "implements",
+    "int64",
     "is_cached",
     "kernel",
     "parallel_kernel",
@@ -38,6 +39,9 @@ __all__ = [
 ]
 
 DISABLED = bool(numba.config.DISABLE_JIT)
+
+# Numba counts a parallel loop in uint64: cast, or the body is compiled once for each type.
+int64 = np.int64
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 

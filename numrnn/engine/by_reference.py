@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,20 @@ from numrnn.engine.plan import Plan
 Array = NDArray[Any]
 
 
+@lru_cache(maxsize=1)
+def warn_once() -> None:
+    """Say, the first time, that the calls are slow and why."""
+    warnings.warn(
+        "NUMBA_DISABLE_JIT is set: numrnn runs its NumPy reference, which is slow. Unset it for compiled kernels.",
+        stacklevel=5,
+    )
+
+
 def forward(
     plan: Plan, panels: Panels, x: Array, h_0: Array | None, c_0: Array | None
 ) -> tuple[Any, Array, Array, Array | None]:
     """Return (trace, output in the user's layout, h_n, c_n)."""
+    warn_once()
     shape = (plan.num_layers, plan.batch_size, plan.hidden_size)
     h_0 = np.zeros(shape, plan.dtype) if h_0 is None else h_0
     if plan.spec.has_cell_state and c_0 is None:

@@ -3,7 +3,7 @@
 Rows are as long as the layer is wide and follow each other, so one short table of rows serves all of them.
 """
 
-from numrnn._jit import entry_kernel, kernel, parallel_kernel, prange
+from numrnn._jit import entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.products import pack_rows
 from numrnn.kernels.recurrence import tile_rows
 from numrnn.kernels.simd import flush_denormals, lanes, load, restore_mode, store_tail
@@ -60,7 +60,7 @@ def dense_serial(plan, x, panels, y, scratch):
 def dense_parallel(plan, x, panels, y, scratch):
     """The parallel twin."""
     for task in prange(plan[DENSE_N_TASKS]):
-        dense_task(task, plan, x, panels, y, scratch)
+        dense_task(int64(task), plan, x, panels, y, scratch)
 
 
 @entry_kernel

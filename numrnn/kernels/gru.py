@@ -3,7 +3,7 @@
 Source: Cho et al. 2014; the form whose reset gate follows the product: Appleyard et al. 2016, section 3.
 """
 
-from numrnn._jit import CellTag, entry_kernel, kernel, parallel_kernel, prange
+from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import sigmoid, tanh
 from numrnn.kernels.recurrence import backward_task, forward_task, num_tasks
 from numrnn.kernels.simd import fma, lanes, load, load_tail, store, store_tail
@@ -86,7 +86,7 @@ def gru_forward_serial(plan, x, panels, h_0, output, saved, scratch):
 def gru_forward_parallel(plan, x, panels, h_0, output, saved, scratch):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        forward_task(GRU, task, plan, x, panels, h_0, output, saved, scratch)
+        forward_task(GRU, int64(task), plan, x, panels, h_0, output, saved, scratch)
 
 
 @entry_kernel
@@ -100,4 +100,4 @@ def gru_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, aren
 def gru_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, arena):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        backward_task(GRU, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena)
+        backward_task(GRU, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, arena)

@@ -3,7 +3,7 @@
 Source: Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000, section 3.
 """
 
-from numrnn._jit import CellTag, entry_kernel, kernel, parallel_kernel, prange
+from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import sigmoid, tanh
 from numrnn.kernels.recurrence import backward_task, forward_task, num_tasks
 from numrnn.kernels.simd import fma, lanes, load, load_tail, splat, store, store_tail
@@ -87,7 +87,7 @@ def lstm_forward_serial(plan, x, panels, h_0, output, saved, scratch):
 def lstm_forward_parallel(plan, x, panels, h_0, output, saved, scratch):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        forward_task(LSTM, task, plan, x, panels, h_0, output, saved, scratch)
+        forward_task(LSTM, int64(task), plan, x, panels, h_0, output, saved, scratch)
 
 
 @entry_kernel
@@ -101,4 +101,4 @@ def lstm_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, are
 def lstm_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, arena):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        backward_task(LSTM, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena)
+        backward_task(LSTM, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, arena)

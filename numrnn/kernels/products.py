@@ -6,7 +6,7 @@ is then added to the total, so the order of additions depends on the shapes alon
 of up to 4 vectors of columns, left by ROWS columns, so that a tile reads both front to back.
 """
 
-from numrnn._jit import entry_kernel, kernel, parallel_kernel, prange
+from numrnn._jit import entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.simd import flush_denormals, lanes, load, load_tail, restore_mode, splat, store, store_tail
 from numrnn.kernels.tile import ROW_FIELDS, ROW_STATE, ROWS, VECTORS, outer_product
 
@@ -130,4 +130,4 @@ def weight_gradient_serial(plan, left, arena):
 def weight_gradient_parallel(plan, left, arena):
     """The parallel twin."""
     for task in prange(plan[WG_N_TASKS]):
-        weight_gradient_task(task, plan, left, arena)
+        weight_gradient_task(int64(task), plan, left, arena)

@@ -3,7 +3,7 @@
 Source: Elman 1990. A panel covers four vectors of hidden units, since there is one gate.
 """
 
-from numrnn._jit import CellTag, entry_kernel, kernel, parallel_kernel, prange
+from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import tanh
 from numrnn.kernels.recurrence import backward_task, forward_task, num_tasks
 from numrnn.kernels.simd import fma, lanes, load, load_tail, maximum, select_less, splat, store, store_tail
@@ -149,7 +149,7 @@ def rnn_tanh_forward_serial(plan, x, panels, h_0, output, saved, scratch):
 def rnn_tanh_forward_parallel(plan, x, panels, h_0, output, saved, scratch):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        forward_task(RNN_TANH, task, plan, x, panels, h_0, output, saved, scratch)
+        forward_task(RNN_TANH, int64(task), plan, x, panels, h_0, output, saved, scratch)
 
 
 @entry_kernel
@@ -163,7 +163,7 @@ def rnn_tanh_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x,
 def rnn_tanh_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, arena):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        backward_task(RNN_TANH, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena)
+        backward_task(RNN_TANH, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, arena)
 
 
 @entry_kernel
@@ -177,7 +177,7 @@ def rnn_relu_forward_serial(plan, x, panels, h_0, output, saved, scratch):
 def rnn_relu_forward_parallel(plan, x, panels, h_0, output, saved, scratch):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        forward_task(RNN_RELU, task, plan, x, panels, h_0, output, saved, scratch)
+        forward_task(RNN_RELU, int64(task), plan, x, panels, h_0, output, saved, scratch)
 
 
 @entry_kernel
@@ -191,4 +191,4 @@ def rnn_relu_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x,
 def rnn_relu_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, arena):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        backward_task(RNN_RELU, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena)
+        backward_task(RNN_RELU, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, arena)
