@@ -1,13 +1,14 @@
 """Errors of the float32 activations over every float32 number: python -m benchmarks.activation_accuracy
 
 Minutes on one core, so it is no part of the test run; `--every 64` looks at one block of 2**18 numbers in 64.
-Prints the largest error of normal results in ulp and where, the range of the results, the largest fall between neighbours
-in ulp, and whether NaN stayed NaN. NUMBA_CPU_NAME chooses vector widths, as everywhere.
+Reports the largest error of normal results in ulp and where, the range of the results, where they fall as x grows and
+by how many ulp, and whether NaN stays NaN. NUMBA_CPU_NAME chooses the vectors' width, as everywhere.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -44,8 +45,10 @@ def ordinal(y: Single) -> npt.NDArray[np.int64]:
     return np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
 
 
-def examine(name: str, kernel: Callable[[Single, Single], None], reference: Callable[[Double], Double], every: int) -> None:
-    """Print what the module promises about one function."""
+def examine(
+    name: str, kernel: Callable[[Single, Single], None], reference: Callable[[Double], Double], every: int
+) -> None:
+    """Report on one function."""
     worst, worst_at, low, high, fall, falls, before = 0.0, 0.0, np.inf, -np.inf, 0, 0, None
     for x in ascending(every):
         y = np.empty_like(x)
@@ -63,9 +66,9 @@ def examine(name: str, kernel: Callable[[Single, Single], None], reference: Call
     nan = (np.arange(1, 1 << 23, dtype=np.int32) + INFINITY).view(np.float32)
     y = np.empty_like(nan)
     kernel(nan, y)
-    print(
+    sys.stdout.write(
         f"{name}: {worst:.3f} ulp at {worst_at!r}; results in [{low!r}, {high!r}]; "
-        f"{falls} falls, the largest {fall} ulp; NaN kept: {bool(np.isnan(y).all())}"
+        f"{falls} falls, the largest {fall} ulp; NaN kept: {bool(np.isnan(y).all())}\n"
     )
 
 
@@ -73,6 +76,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1)
     every = parser.parse_args().every
-    print(f"{simd.VECTOR_BYTES}-byte vectors, FMA: {simd.HAS_FMA}")
+    sys.stdout.write(f"{simd.VECTOR_BYTES}-byte vectors, FMA: {simd.HAS_FMA}\n")
     examine("sigmoid", activations.sigmoid_array, sigmoid, every)
     examine("tanh", activations.tanh_array, np.tanh, every)
