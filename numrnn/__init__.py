@@ -13,44 +13,45 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from numrnn._threads import get_num_threads as get_num_threads
-from numrnn._threads import set_num_threads as set_num_threads
-from numrnn.nn.layers import GRU as GRU
-from numrnn.nn.layers import LSTM as LSTM
-from numrnn.nn.layers import RNN as RNN
+from numrnn import losses, optim
+from numrnn._threads import get_num_threads, set_num_threads
+from numrnn.nn.layers import GRU, LSTM, RNN
+from numrnn.nn.linear import Linear
+from numrnn.nn.model import SequenceModel
 
 if TYPE_CHECKING:
-    from numrnn import losses as losses
-    from numrnn import optim as optim
-    from numrnn._info import info as info
-    from numrnn._warmup import warmup as warmup
-    from numrnn.nn.linear import Linear as Linear
-    from numrnn.nn.model import SequenceModel as SequenceModel
+    from numrnn._info import info
+    from numrnn._warmup import warmup
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Linear",
+    "SequenceModel",
+    "__version__",
+    "get_num_threads",
+    "info",
+    "losses",
+    "optim",
+    "set_num_threads",
+    "warmup",
+]
 
 __version__ = "0.1.0"
 
-_ON_FIRST_USE = {
-    "Linear": "numrnn.nn.linear",
-    "SequenceModel": "numrnn.nn.model",
-    "info": "numrnn._info",
-    "losses": "numrnn",
-    "optim": "numrnn",
-    "plot": "numrnn",
-    "warmup": "numrnn._warmup",
-}
-"""Name -> the module that has it; a name of the package itself is a module."""
+_ON_FIRST_USE = {"info": "numrnn._info", "plot": "numrnn.plot", "warmup": "numrnn._warmup"}
+"""What most programs never ask for, and its module: a module of that name, or what has that name in it."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is not needed by every user when it is first asked for."""
+    """Import what is asked for the first time."""
     if name not in _ON_FIRST_USE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = _ON_FIRST_USE[name]
-    if home == __name__:
-        return importlib.import_module(f"{home}.{name}")
-    value = globals()[name] = getattr(importlib.import_module(home), name)
+    module = importlib.import_module(_ON_FIRST_USE[name])
+    value = globals()[name] = getattr(module, name, module)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ON_FIRST_USE])
+    return sorted({*globals(), *_ON_FIRST_USE})
