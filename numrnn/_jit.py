@@ -1,8 +1,9 @@
 """The one gateway to Numba: options, the disk cache, and the tags that choose a cell when a kernel is compiled.
 
-Every kernel is made by `kernel` (serial) or `parallel_kernel` (a thin `prange` over a serial one). No fast-math: the vectors
-carry explicit FMA, and NaN and Inf keep their meaning. The cache is on by default and can only cost a recompilation: its
-folder is named by a digest of all kernel files and versions, and whatever goes wrong with a file is answered by compiling.
+Every kernel is made by `kernel` (serial) or `parallel_kernel` (a thin `prange` over a serial one). No fast-math: the
+vectors carry explicit FMA, and NaN and Inf keep their meaning. The cache is on by default and can only cost a
+recompilation: its folder is named by a digest of all kernel files and versions, and whatever goes wrong with a file
+is answered by compiling.
 """
 
 from __future__ import annotations
@@ -202,7 +203,8 @@ def is_cached(dispatcher: Any) -> bool:
 def implements(stub: Callable[..., Any]) -> Any:
     """Give a plain function its code inside kernels, chosen by the types of its arguments.
 
-    Decorates a function that takes the same arguments as types and returns the implementation, or None where it has none.
+    Decorates a function that takes the same arguments as types and returns the implementation, or None where it has
+    none.
     """
     return overload(stub, jit_options=_OPTIONS, strict=False)
 
@@ -233,7 +235,7 @@ def _type_of_tag(tag: CellTag, _context: Any) -> _CellTagType:
 
 
 @infer_getattr
-class _CellTagAttributes(AttributeTemplate):  # type: ignore[misc]
+class _CellTagAttributes(AttributeTemplate):
     key = _CellTagType
 
     def generic_resolve(self, tag: _CellTagType, name: str) -> Any:
@@ -252,18 +254,12 @@ def _lower_tag(context: Any, _builder: Any, _type: Any, _value: Any) -> Any:
 
 def describe() -> dict[str, Any]:
     """What Numba compiles for and where compiled kernels lie; for `numrnn.info`."""
-    from numrnn.kernels import simd
-
     folder = cache_folder()
     return {
         "numba": numba.__version__,
         "llvmlite": llvmlite.__version__,
         "jit": "off (NUMBA_DISABLE_JIT): calls run the NumPy reference" if DISABLED else "on",
         "cpu": numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name(),
-        "simd_bits": 8 * simd.VECTOR_BYTES,
-        "simd_lanes": {str(dtype): lanes for dtype, lanes in simd.LANES_NUMPY.items()},
-        "fused_multiply_add": simd.HAS_FMA,
-        "flushes_denormals": simd.FLUSHES_DENORMALS,
         "threading_layer": _threading_layer(),
         "num_threads_limit": int(numba.config.NUMBA_NUM_THREADS),
         "cache_folder": str(folder) if folder else "none: no folder can be written, kernels are compiled in memory",

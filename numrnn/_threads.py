@@ -1,6 +1,7 @@
 """How many threads a call may use, and how a parallel launch is kept harmless.
 
-The setting is the package's own: it never touches other users of Numba, and a call's `n_threads` never outlives the call.
+The setting is the package's own: it never touches other users of Numba, and a call's `n_threads` never outlives the
+call.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def _check(n_threads: object, argument: str) -> int:
         return _limit()
     if not 1 <= n <= _limit():
         raise ValueError(
-            f"`{argument}` = {n}, expected 1 to {_limit()} (NUMBA_NUM_THREADS, fixed when numba is imported), or -1 for all."
+            f"`{argument}` = {n}, expected 1 to {_limit()}, or -1 for all. The limit is Numba's pool: "
+            "NUMBA_NUM_THREADS, read when numba is imported."
         )
     return n
 
@@ -106,8 +108,8 @@ if hasattr(os, "register_at_fork"):
 def launch(n_threads: int) -> Iterator[int]:
     """Enter a parallel launch; yields the threads that it may use, 1 meaning: run the serial twin.
 
-    GNU OpenMP dies in a forked child, and two launches at once abort the workqueue layer; both run serially instead. The
-    mask of Numba's pool belongs to the calling thread and is put back, also after an error.
+    GNU OpenMP dies in a forked child, and two launches at once abort the workqueue layer; both run serially instead.
+    The mask of Numba's pool belongs to the calling thread and is put back, also after an error.
     """
     if n_threads == 1 or _forked or not _one_launch_at_a_time.acquire(blocking=False):
         yield 1

@@ -69,10 +69,10 @@ class Outcome:
 
     @property
     def share_of_peak(self) -> float | None:
-        """Our rate over the highest rate of fused multiply-adds seen in between, halved for float64."""
+        """Our rate over the highest rate of fused multiply-adds seen in between."""
         if self.gflops is None or not self.peaks:
             return None
-        return self.gflops / (max(self.peaks) / (2 if self.case.dtype == "float64" else 1))
+        return self.gflops / max(self.peaks)
 
 
 def largest_difference(theirs: dict[str, NDArray[Any]], ours: dict[str, NDArray[Any]]) -> tuple[float, str]:
@@ -180,8 +180,8 @@ def _take_turns(
             try:
                 reply = workers[name].ask("burst", number=number, length=burst_seconds)
                 outcome.timings[name].seconds += reply["seconds"]
-                if name == "numrnn" and (peak := workers[name].ask("peak")["gflops"]) is not None:
-                    outcome.peaks.append(peak)
+                if name == "numrnn":
+                    outcome.peaks.append(workers[name].ask("peak", dtype=outcome.case.dtype)["gflops"])
             except WorkerError as error:
                 outcome.refusals[name] = str(error)
                 del outcome.timings[name], numbers[name]

@@ -77,7 +77,7 @@ def as_table(outcomes: Sequence[Outcome], absent: dict[str, str], *, threads: in
     if peaks:
         lines += [
             "",
-            f"Peak: {max(peaks):.1f} GFLOP/s of float32 fused multiply-adds, measured in between on as many threads.",
+            f"Peak: {max(peaks):.1f} GFLOP/s of {dtypes} fused multiply-adds, measured in between on as many threads.",
         ]
     remarks = [f"{name}: not measured: {reason}" for name, reason in absent.items()]
     remarks += sorted(

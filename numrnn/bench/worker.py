@@ -3,7 +3,7 @@
     {"command": "load"}                                     -> {"version": "2.13.0"}
     {"command": "prepare", "case": {...}, "path": "a.npz"}  -> {"seconds": 0.0039}  one call's results saved, then warm
     {"command": "burst", "number": 1, "length": 0.1}        -> {"seconds": [...]}   a call; a sample is `number` calls
-    {"command": "peak"}                                     -> {"gflops": 214.1}    float32; null if it is not known
+    {"command": "peak", "dtype": "float32"}                 -> {"gflops": 214.1}    of fused multiply-adds
 
 Whatever goes wrong is answered by {"error": "...", "kind": "missing" | "refused" | "failed"}. A reply is sent when the
 process has come to rest, so that threads that still spin do not disturb the library whose turn is next.
@@ -12,7 +12,6 @@ process has come to rest, so that threads that still spin do not disturb the lib
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import sys
@@ -24,6 +23,7 @@ import numpy as np
 
 from numrnn.bench.cases import Case, make_problem
 from numrnn.bench.peers import Job, Peer, PeerMissingError, load
+from numrnn.kernels import peak
 
 __all__ = ["Session", "main"]
 
@@ -93,13 +93,9 @@ class Session:
         finally:
             gc.enable()
 
-    def peak(self) -> dict[str, Any]:
-        """Measure the rate of fused multiply-adds on `threads` threads."""
-        try:
-            peak = importlib.import_module("numrnn.kernels.peak")
-        except ImportError:
-            return {"gflops": None}
-        return {"gflops": float(peak.measure(self._threads))}
+    def peak(self, dtype: str) -> dict[str, Any]:
+        """Measure the machine's rate of fused multiply-adds, on as many threads."""
+        return {"gflops": peak.measure(self._threads, dtype)}
 
 
 def _timed(call: Callable[[], Any], number: int) -> float:

@@ -1,4 +1,4 @@
-"""Dense products over rows, through the same tile and the same order of sums as the recurrence: what `Linear` computes."""
+"""Dense products over rows, through the recurrence's tile and order of sums: what `Linear` computes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHUNK = 8 * products.K_BLOCK  # rows whose operand is packed at a time: whole b
 
 
 class DensePanels:
-    """The weight (out_features, in_features) and bias (out_features,) of a dense layer, packed on first use; immutable."""
+    """The weight (out_features, in_features) and bias (out_features,) of a dense layer, packed on first use."""
 
     def __init__(self, weight: Array, bias: Array | None) -> None:
         self.weight = weight

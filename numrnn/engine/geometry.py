@@ -1,4 +1,5 @@
-"""Where a call's numbers stand: the plans that kernels walk, as one int64 array each, and the cut into tasks and blocks.
+"""Where a call's numbers stand: the plans that kernels walk, as one int64 array each, and the cut into tasks and
+blocks.
 
 The cut of time depends on shapes alone, never on threads or caches, so that results do not.
 """
@@ -117,7 +118,7 @@ def forward_steps(plan: Plan, size: Sizes) -> int:
 
 def backward_steps(plan: Plan) -> int:
     """Steps of a backward block: about K_BLOCK rows."""
-    return max(1, K_BLOCK // plan.batch_size)
+    return max(1, int(K_BLOCK) // max(1, plan.batch_size))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Packed weights of a stack: made when a layer's parameters change, immutable, kept by every pullback made with them.
 
-A forward panel holds, for a block of hidden units, the biases and then for every input feature and every hidden unit the
-gates' columns side by side, so that a tile reads it front to back. A backward panel is a strip of columns of a weight.
-Biases are folded here and nowhere else: b_ih + b_hh, but for a candidate that multiplies the hidden side alone.
+A forward panel holds, for a block of hidden units, the biases and then for every input feature and every hidden unit
+the gates' columns side by side, so that a tile reads it front to back. A backward panel is a strip of columns of a
+weight. Biases are folded here and nowhere else: b_ih + b_hh, but for a candidate that multiplies the hidden side
+alone.
 """
 
 from __future__ import annotations

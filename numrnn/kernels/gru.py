@@ -15,7 +15,10 @@ def gru_epilogue(
     pre, rows, unit, hidden_size, table, row, before, before_field, before_shift,
     output, output_shift, saved, c_shift, c_next_shift, gates_shift, keep,
 ):  # fmt: skip
-    """Contract: `recurrence.epilogue`. Equations: reference.gru_step. Accumulators: r z n_x n_h. Cost: 3 activations a unit."""
+    """Contract: `recurrence.epilogue`. Equations: reference.gru_step. Cost: 3 activations a unit.
+
+    Accumulators: r z n_x n_h, since the candidate multiplies r with the hidden side alone.
+    """
     size = lanes(pre)
     valid = hidden_size - unit
     for r_ in range(rows):

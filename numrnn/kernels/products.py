@@ -1,9 +1,9 @@
 """Products over many rows: weight gradients, summed block by block, and dense layers.
 
-A weight gradient is left^T @ right, where line k of `left` holds the adjoints of one row's pre-activations and line k of
-`right` what the weights were multiplied with. K is cut into blocks of K_BLOCK lines; each block's sum starts from zero and
-is then added to the total, so the order of additions depends on the shapes alone. Both operands are packed: right by panels
-of up to 4 vectors of columns, left by ROWS columns, so that a tile reads both front to back.
+A weight gradient is left^T @ right, where line k of `left` holds the adjoints of one row's pre-activations and line k
+of `right` what the weights were multiplied with. K is cut into blocks of K_BLOCK lines; each block's sum starts from
+zero and is then added to the total, so the order of additions depends on the shapes alone. Both operands are packed:
+right by panels of up to 4 vectors of columns, left by ROWS columns, so that a tile reads both front to back.
 """
 
 from numrnn._jit import entry_kernel, int64, kernel, parallel_kernel, prange
@@ -12,10 +12,11 @@ from numrnn.kernels.tile import ROW_FIELDS, ROW_STATE, ROWS, VECTORS, outer_prod
 
 K_BLOCK = 512
 
-# Fields of a weight gradient's request: one left operand, N_RIGHTS right ones of RIGHT_FIELDS each, then the first tile of
-# each task. A right operand meets the left columns LEFT_BEGIN..LEFT_END alone.
+# Fields of a weight gradient's request: one left operand, N_RIGHTS right ones of RIGHT_FIELDS each, then the first
+# tile of each task. A right operand meets the left columns LEFT_BEGIN..LEFT_END alone.
 (
-    WG_N_TASKS, WG_LINES, WG_LEFT_AT, WG_LEFT_STRIDE, WG_WIDTH, WG_PACKED_AT, WG_PRE_AT, WG_BIAS_AT, WG_N_RIGHTS, WG_FIELDS,
+    WG_N_TASKS, WG_LINES, WG_LEFT_AT, WG_LEFT_STRIDE, WG_WIDTH, WG_PACKED_AT, WG_PRE_AT, WG_BIAS_AT, WG_N_RIGHTS,
+    WG_FIELDS,
 ) = range(10)  # fmt: skip
 RIGHT_AT, RIGHT_COLUMNS, RIGHT_TOTAL_AT, RIGHT_LEFT_BEGIN, RIGHT_LEFT_END, RIGHT_FIELDS = range(6)
 

@@ -1,31 +1,32 @@
 """The recurrence: one driver for every cell, forward and backward through time.
 
-A task is a group of rows (sequences) that runs all steps of a time block on one thread, without a barrier. Inside a step the
-panels of weights are the outer loop and the group's tiles the inner one, so that a panel is read once a step and group.
+A task is a group of rows (sequences) that runs all steps of a time block on one thread, without a barrier. Inside a
+step the panels of weights are the outer loop and the group's tiles the inner one, so that a panel is read once a step
+and group.
 
 The plan is one int64 array: a header (fields below), the first row of each task, and the table of rows (`tile.ROW_*`).
-Offsets and steps count numbers, not bytes. Rows of a task are sorted by falling length, so those still running come first.
+Offsets and steps count numbers, not bytes. Rows of a task are sorted by falling length, so those still running come
+first.
 
 A cell (`_jit.CellTag`) gives three kernels:
 
-product                `tile.full_product` or `tile.split_product`
+product             `tile.full_product` or `tile.split_product`
 
-epilogue(pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, output, output_shift, saved, c_shift,
-         c_next_shift, gates_shift, keep): pre-activations of one tile to its new state, one step
-    pre      (rows, 4, LANES)  read     pre-activations of the hidden units from `unit` on, biases included
-    before   row offsets       read     h_{t-1}
-    output   row offsets       written  h_t
-    saved    row offsets       read     c_{t-1} at c_shift
-                               written  c_t at c_next_shift (may be the same memory); with `keep`, what backward needs at
-                                        gates_shift, (gates, hidden_size)
+epilogue            pre-activations of one tile to its new state, one step
+    pre               (rows, 4, LANES)   read      hidden units from `unit` on, biases included
+    before            row offsets        read      h_{t-1}, from field before_field and before_shift on
+    output            row offsets        written   h_t, from output_shift on
+    saved             row offsets        read      c_{t-1}, from c_shift on
+                                         written   c_t, from c_next_shift on; may be the same memory
+                                         written   with `keep`: from gates_shift on what backward needs, (gates, H)
 
-epilogue_backward(hidden_size, table, row, rows, before, before_field, before_shift, output, output_shift, saved, c_shift,
-         c_next_shift, gates_shift, d_output, d_output_shift, has_d_output, arena, d_h, d_c, state_stride, slab)
-    before, output, saved      read     as `epilogue` left them
-    d_output                   read     the adjoint of h_t from outside, where has_d_output
-    arena                      read     at d_h, d_c + ROW_STATE * state_stride: adjoints of the states at t, padded lanes 0
-                               written  there: those of t-1, but for d_h's part that comes through the weights
-                               written  at slab + ROW_SLAB: adjoints of the pre-activations
+epilogue_backward   adjoints of one step's pre-activations, for `rows` rows from line `row` of the table on
+    before .. saved   as above           read
+    d_output          row offsets        read      the adjoint of h_t from outside, where has_d_output
+    arena             d_h, d_c + ROW_STATE * state_stride
+                                         read      adjoints of the states at t, padded with zeros
+                                         written   those of t-1, but for what reaches d_h through the weights
+                      slab + ROW_SLAB    written   adjoints of the pre-activations
 """
 
 from numrnn._jit import kernel
@@ -128,8 +129,8 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
     panels                  read     W_hh, then at X_PANELS_AT W_ih, as panels over their columns
     d_output                read     row offsets ROW_D_OUTPUT + t * D_OUTPUT_STEP
     d_x                     written  row offsets ROW_D_X + t * D_X_STEP
-    arena                   adjoints of the states, the block's slab of adjoints of pre-activations, the block's rows of x and
-                            of h_{t-1} packed for `products.weight_gradient_task`, a tile a task
+    arena                   written  adjoints of the states; the block's slab of adjoints of pre-activations; the
+                                     block's rows of x and h_{t-1}, packed for a weight gradient; a tile a task
     """
     mode = flush_denormals()
     hidden_size = plan[HIDDEN_SIZE]

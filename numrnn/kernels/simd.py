@@ -1,9 +1,9 @@
 """A vector of floats as a Numba value, so that kernels read like scalar code.
 
-`Vector(dtype)` holds LANES[dtype] numbers in one machine register. It has `+ - * /` (also with a scalar, which is cast to
-the vector's dtype and repeated), unary minus, and the functions below. Lanes follow the CPU that Numba compiles for, also
-under NUMBA_CPU_NAME: 16 float32 with AVX-512, 8 with AVX2, 4 otherwise. Values must stay local variables of one kernel.
-No operation may assume away NaN or infinities.
+`Vector(dtype)` holds LANES[dtype] numbers in one machine register. It has `+ - * /` (also with a scalar, which is
+cast to the vector's dtype and repeated), unary minus, and the functions below. Lanes follow the CPU that Numba
+compiles for, also under NUMBA_CPU_NAME: 16 float32 with AVX-512, 8 with AVX2, 4 otherwise. Values must stay local
+variables of one kernel. No operation may assume away NaN or infinities.
 """
 
 from __future__ import annotations

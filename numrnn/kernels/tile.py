@@ -1,8 +1,8 @@
 """The register tile: the one product that everything goes through.
 
 A tile is ROWS rows x 4 vectors of accumulators that stay in registers while k runs: 24 of AVX-512's 32 registers, 12 of
-AVX2's 16. A vector of a panel is loaded once and multiplied with each row's number. Every accumulator is one chain of fused
-multiply-adds in the order of k, so a row's result depends neither on its neighbours nor on the number of rows.
+AVX2's 16. A vector of a panel is loaded once and multiplied with each row's number. Every accumulator is one chain of
+fused multiply-adds in the order of k, so a row's result depends neither on its neighbours nor on the number of rows.
 
 A panel is a strip of weights, packed so that it is read front to back: for each k the vectors that this k feeds.
 """
@@ -32,8 +32,8 @@ from numrnn.kernels.simd import (
 VECTORS = 4
 ROWS = 6 if VECTOR_BYTES == 64 else 3
 
-# Accumulators that the x side and the h side of a product feed. The GRU's candidate multiplies r with the hidden side only,
-# so its two sides meet in three different vectors each: r z n_x and r z n_h.
+# Accumulators that the x side and the h side of a product feed. The GRU's candidate multiplies r with the hidden side
+# only, so its two sides meet in three different vectors each: r z n_x and r z n_h.
 SIDES = {0: ((0, 1, 2, 3), (0, 1, 2, 3)), 1: ((0, 1, 2), (0, 1, 3))}
 FULL, SPLIT_CANDIDATE = 0, 1
 
