@@ -70,11 +70,11 @@ def test_float32_is_as_exact_as_pytorch(cell, shape):
 def test_float32_is_as_exact_as_pytorch_around_the_edges(cell):
     """Over many small cases, the mean and the largest error of each answer are within 4 times PyTorch's."""
     errors = []
-    for case in (*CASES, *random_cases(3, 60, cell=cell)):
+    for case in (*CASES, *random_cases(3, 30, cell=cell)):
         case = replace(case, dtype="float32")
-        if case.cell == cell and not near_kink(case, make_problem(case), make_parameters(case)):
+        if case.cell == cell and case.T < 100 and not near_kink(case, make_problem(case), make_parameters(case)):
             errors.append(both_errors(case))
-    assert len(errors) > 40
+    assert len(errors) > 30
     for kind in errors[0][0]:
         ours, theirs = np.array([[one.get(kind, 0.0) for one in both] for both in errors]).T
         assert ours.mean() <= 4 * theirs.mean(), kind
