@@ -20,10 +20,9 @@ DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float3
 LARGEST_ULP = {
     ("sigmoid", np.float32): 2.5,
     ("tanh", np.float32): 2.5,
-    ("sigmoid", np.float64): 2.6,
+    ("sigmoid", np.float64): 2.5,
     ("tanh", np.float64): 2.7,
 }
-WITHOUT_FMA = 0.5
 
 
 @entry_kernel
@@ -94,12 +93,6 @@ def stratified(name, dtype, rng, size):
     return np.concatenate([every.astype(dtype), joins(name, dtype, 64).ravel()])
 
 
-def ordinals(y):
-    """Numbers counted in order: neighbours differ by one."""
-    bits = bits_of(y)
-    return np.where(bits < 0, -(bits & np.iinfo(bits.dtype).max), bits).astype(np.int64)
-
-
 @NAMES
 @DTYPES
 def test_errors_stay_below_the_stated_ulps(name, dtype, rng):
@@ -109,21 +102,17 @@ def test_errors_stay_below_the_stated_ulps(name, dtype, rng):
     y = evaluate(name, x)
     errors = ulp_errors(y, reference(name, x))
     worst = errors.argmax()
-    bound = LARGEST_ULP[name, dtype] + (0 if simd.HAS_FMA else WITHOUT_FMA)
-    assert errors[worst] <= bound, f"{name}({x[worst]!r}) = {y[worst]!r}"
+    assert errors[worst] <= LARGEST_ULP[name, dtype], f"{name}({x[worst]!r}) = {y[worst]!r}"
 
 
 @NAMES
 @DTYPES
 def test_results_never_fall_between_neighbours(name, dtype, rng):
-    """Across joins, and for float32 along runs of neighbours anywhere."""
-    runs = joins(name, dtype, 256)
-    assert (np.diff(evaluate(name, runs.ravel()).reshape(runs.shape)) >= 0).all()
-    if dtype == np.float32:
-        runs = neighbours(np.abs(stratified(name, dtype, rng, 2000)), np.arange(512))
-        for x in (runs, -runs[:, ::-1]):
-            x = np.ascontiguousarray(x)
-            assert (np.diff(evaluate(name, x.ravel()).reshape(x.shape)) >= 0).all()
+    """Across joins, and along runs anywhere."""
+    anywhere = neighbours(rng.choice(np.abs(stratified(name, dtype, rng, 10_000)), 2000), np.arange(512))
+    for runs in (joins(name, dtype, 256), anywhere, np.ascontiguousarray(-anywhere[:, ::-1])):
+        results = evaluate(name, runs.ravel()).reshape(runs.shape)
+        assert (np.diff(results) >= 0).all()
 
 
 @NAMES
@@ -131,8 +120,7 @@ def test_results_never_fall_between_neighbours(name, dtype, rng):
 def test_results_rise_over_the_whole_line_and_stay_in_range(name, dtype, rng):
     x = np.sort(stratified(name, dtype, rng, 200_000))
     y = evaluate(name, x)
-    falls = np.diff(ordinals(y))
-    assert falls.min() >= (0 if dtype == np.float32 else -1)
+    assert (np.diff(y) >= 0).all()
     assert y.min() >= (0 if name == "sigmoid" else -1)
     assert y.max() <= 1
 
@@ -145,10 +133,10 @@ def test_tanh_is_odd(dtype, rng):
 
 @DTYPES
 def test_sigmoids_of_opposite_numbers_sum_to_one(dtype, rng):
-    """Up to one and a half units in the last place of 1."""
+    """Up to one unit in the last place of 1."""
     x = stratified("sigmoid", dtype, rng, 100_000)
     total = evaluate("sigmoid", x).astype(np.longdouble) + evaluate("sigmoid", -x)
-    assert np.abs(total - 1).max() <= 1.5 * np.finfo(dtype).eps
+    assert np.abs(total - 1).max() <= np.finfo(dtype).eps
 
 
 @DTYPES
@@ -245,7 +233,5 @@ def test_narrower_vectors(cpu, width, fma, rng, tmp_path):
         if fma and simd.HAS_FMA:
             np.testing.assert_array_equal(y, evaluate(name, x))
         if np.finfo(np.longdouble).nmant > np.finfo(dtype).nmant:
-            bound = LARGEST_ULP[name, dtype] + (0 if fma else WITHOUT_FMA)
-            assert ulp_errors(y, reference(name, x)).max() <= bound
-        falls = np.diff(ordinals(y[np.argsort(x)]))
-        assert falls.min() >= (0 if dtype == np.float32 else -1)
+            assert ulp_errors(y, reference(name, x)).max() <= LARGEST_ULP[name, dtype]
+        assert (np.diff(y[np.argsort(x)]) >= 0).all()

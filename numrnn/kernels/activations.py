@@ -4,13 +4,14 @@ Both rest on exp(x) = s (1 + h): s = 2**n, h = expm1(r), x = n ln(2) + r, |r| <=
 The coefficients of q are our own fit (benchmarks/fit_activations.py): the error of h relative to expm1(r) is below
 1.6e-8 in float32 and 2.5e-17 in float64. The steps from h to the result are monotone, rounding included.
 
-              largest error, ulp            of                                   operations besides the division
-sigmoid       2.5 float32, 2.6 float64      all normal results, also x << 0      17
-tanh          2.5 float32, 2.7 float64      all results                          18
+              largest error, ulp            of                                   float32 operations and a division
+sigmoid       2.5 float32, 2.5 float64      all normal results, also x << 0      17
+tanh          2.5 float32, 2.7 float64      all results                          19
 
-float32 is known from all 2**32 arguments (benchmarks/activation_accuracy.py), float64 from dense samples; without FMA
-in hardware both grow by less than one half. Always: results in [0, 1] or [-1, 1] that never fall as x grows (float32),
-tanh odd, sigmoid(0) = 1/2, tanh(0) = 0 with its sign, the limits at infinities, NaN from NaN.
+float32 is known from all 2**32 arguments (benchmarks/activation_accuracy.py), float64 from dense samples, both with and
+without FMA in hardware. Results lie in [0, 1] or [-1, 1] and never fall as x grows; tanh is odd; sigmoid(x) and
+sigmoid(-x) sum to 1 up to one unit in its last place. sigmoid(0) = 1/2, tanh keeps zeros, limits are reached at
+infinities, NaN stays NaN.
 """
 
 from numrnn._jit import entry_kernel, implements, kernel
