@@ -45,7 +45,7 @@ class Timing:
 
 @dataclass(slots=True)
 class Outcome:
-    """One case: the libraries that were measured, why others were not, and the machine's peak at that time."""
+    """One case: the libraries that were measured, why others were not, and the peaks seen in the whole run."""
 
     case: Case
     timings: dict[str, Timing] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Outcome:
 
     @property
     def share_of_peak(self) -> float | None:
-        """Our rate over the highest rate of fused multiply-adds seen in between."""
+        """Our rate over the highest rate of fused multiply-adds seen in the run, in the case's dtype."""
         if self.gflops is None or not self.peaks:
             return None
         return self.gflops / max(self.peaks)
@@ -136,9 +136,10 @@ def measure(
                 workers[name] = worker
             except WorkerError as error:
                 absent[name] = str(error)
+        peaks: dict[str, list[float]] = {case.dtype: [] for case in cases}
         for number, case in enumerate(cases, 1):
             _notice(f"[{number}/{len(cases)}] {case}")
-            outcome = Outcome(case)
+            outcome = Outcome(case, peaks=peaks[case.dtype])
             outcomes.append(outcome)
             numbers = dict(_set_up(outcome, workers, versions, folder))
             _take_turns(outcome, workers, numbers, repeats, burst_seconds)

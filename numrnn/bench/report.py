@@ -108,7 +108,7 @@ def as_json(outcomes: Sequence[Outcome], absent: dict[str, str], *, threads: int
                 },
                 "ratio": {statistic: outcome.ratio(statistic) for statistic in ("minimum", "median")},
                 "gflops": outcome.gflops,
-                "peaks": outcome.peaks,
+                "peak": max(outcome.peaks, default=None),
                 "share_of_peak": outcome.share_of_peak,
                 "refusals": outcome.refusals,
                 "mismatches": outcome.mismatches,
