@@ -31,7 +31,7 @@ epilogue_backward   adjoints of one step's pre-activations, for `rows` rows from
 
 from numrnn._jit import kernel
 from numrnn.kernels.products import pack_rows
-from numrnn.kernels.simd import flush_denormals, lanes, load, restore_mode, store_tail
+from numrnn.kernels.simd import flush_denormals, lanes, load, restore_mode, store, store_tail
 from numrnn.kernels.tile import (
     ROW_D_X,
     ROW_FIELDS,
@@ -138,8 +138,10 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
     first = plan[plan[TASKS_AT] + task]
     count = plan[plan[TASKS_AT] + task + 1] - first
     begin, end = plan[T_BEGIN], plan[T_END]
-    stride, line = plan[STATE_STRIDE], VECTORS * lanes(arena)
+    size = lanes(arena)
+    stride, line = plan[STATE_STRIDE], VECTORS * size
     hidden_columns = plan[HIDDEN_WIDTH] * line
+    pre = plan[PRE_AT] + task * ROWS * line
     for back in range(end - begin):
         t = end - 1 - back
         alive = running(table, first, count, t)
@@ -154,18 +156,21 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
             d_output, t * plan[D_OUTPUT_STEP], plan[HAS_D_OUTPUT],
             arena, plan[D_H_AT], plan[D_C_AT], stride, slab,
         )  # fmt: skip
-        # d_h += slab @ W_hh, in place: what the epilogue left there is where the chain starts.
+        # d_h += slab @ W_hh, summed from zero: each addition onto d_h itself, which is larger, would round more.
         n_tiles = (alive + ROWS - 1) // ROWS
-        for panel in range(hidden_size // line + (hidden_size % line > 0)):
+        for panel in range((hidden_size + line - 1) // line):
             row = first
             for tile in range(n_tiles):
                 rows = tile_rows(first + alive - row, n_tiles - tile)
-                at = plan[D_H_AT] + table[row * ROW_FIELDS + ROW_STATE] * stride + panel * line
                 full_product(
-                    rows, arena, at, stride, arena, at, stride, table, row,
+                    rows, arena, pre, line, arena, plan[ZEROS_AT], 0, table, row,
                     arena, ROW_SLAB, slab + plan[HIDDEN_BEGIN], plan[HIDDEN_WIDTH],
                     arena, ROW_SLAB, 0, 0, panels, panel * hidden_columns,
                 )  # fmt: skip
+                for r in range(rows):
+                    at = plan[D_H_AT] + table[(row + r) * ROW_FIELDS + ROW_STATE] * stride + panel * line
+                    for v in range(0, line, size):
+                        store(arena, at + v, load(arena, at + v) + load(arena, pre + r * line + v))
                 row += rows
         pack_rows(
             x, ROW_X, t * plan[X_STEP], table, first, alive, plan[INPUT_SIZE],
@@ -187,7 +192,7 @@ def _input_gradient(task, plan, table, first, count, panels, d_x, arena):
     size = lanes(arena)
     line = VECTORS * size
     pre = plan[PRE_AT] + task * ROWS * line
-    for panel in range(input_size // line + (input_size % line > 0)):
+    for panel in range((input_size + line - 1) // line):
         at = plan[X_PANELS_AT] + panel * plan[INPUT_WIDTH] * line
         for t in range(begin, end):
             alive = running(table, first, count, t)
