@@ -6,7 +6,7 @@ The coefficients of q are our own fit (benchmarks/fit_activations.py): the error
 
               largest error, ulp            of                                   float32 operations and a division
 sigmoid       2.5 float32, 2.5 float64      all normal results, also x << 0      17
-tanh          2.5 float32, 2.7 float64      all results                          19
+tanh          2.51 float32, 2.7 float64     all results                          19
 
 float32 is known from all 2**32 arguments (benchmarks/activation_accuracy.py), float64 from dense samples, both with and
 without FMA in hardware. Results lie in [0, 1] or [-1, 1] and never fall as x grows; tanh is odd; sigmoid(x) and
