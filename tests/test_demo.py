@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import numrnn
-from numrnn import demo
+from numrnn import _jit, demo
 from numrnn.data import sunspots
 
 Capture = pytest.CaptureFixture[str]
@@ -132,13 +132,13 @@ def test_an_identity_that_fails_is_shown_and_returned(monkeypatch: pytest.Monkey
 
 
 def test_notices_go_to_stderr_and_say_how_long(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    monkeypatch.setattr(demo._jit, "is_cached", lambda kernel: False)
+    monkeypatch.setattr(_jit, "is_cached", lambda kernel: False)
     run("--cell", "rnn", "--epochs", "2")
     captured = capsys.readouterr()
     assert re.search(r"compiling kernels \(first run only, about \d+ s\) \.\.\. \d+ s\n", captured.err)
     assert re.search(r"training: epoch 2 of 2, loss \d\.\d+, at most 0 s left\n", captured.err)
     assert "compiling" not in captured.out
-    monkeypatch.setattr(demo._jit, "is_cached", lambda kernel: True)
+    monkeypatch.setattr(_jit, "is_cached", lambda kernel: True)
     run("--cell", "rnn", "--epochs", "2")
     assert "compiling" not in capsys.readouterr().err
 
@@ -220,7 +220,7 @@ def test_progress_uses_tqdm_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsy
         def update(self) -> None:
             calls.append("update")
 
-    monkeypatch.setitem(sys.modules, "tqdm", argparse.Namespace(tqdm=Bar))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "tqdm", argparse.Namespace(tqdm=Bar))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with demo._progress("training", 2) as report:
         report(1, 0.5)

@@ -91,6 +91,7 @@ def test_gradients_match_finite_differences(rng: Rng, shape: tuple[int, ...]) ->
         expected = (ends[0] - ends[1]) / (2 * step)
         assert np.sum(gradients.parameters[name] * direction) == pytest.approx(expected, rel=1e-7)
     direction = rng.standard_normal(shape)
+    assert gradients.x is not None
     slope = np.sum((linear(x + step * direction) - linear(x - step * direction)) * d_y) / (2 * step)
     assert np.sum(gradients.x * direction) == pytest.approx(slope, rel=1e-7)
 
@@ -266,6 +267,7 @@ def test_it_agrees_with_pytorch(rng: Rng) -> None:
     y_torch.backward(torch.tensor(d_y))
     gradients = pullback(d_y)
     np.testing.assert_allclose(y, y_torch.detach().numpy(), rtol=0, atol=1e-14)
+    assert gradients.x is not None
     np.testing.assert_allclose(gradients.x, x_torch.grad.numpy(), rtol=0, atol=1e-14)
     for name, value in theirs.named_parameters():
         np.testing.assert_allclose(gradients.parameters[name], value.grad.numpy(), rtol=0, atol=1e-13)

@@ -149,6 +149,7 @@ def test_gradients_through_the_loss_match_finite_differences(
         expected = (ends[0] - ends[1]) / (2 * step)
         assert np.sum(gradients.parameters[name] * direction) == pytest.approx(expected, rel=1e-6, abs=1e-9), name
     direction = rng.standard_normal(x.shape)
+    assert gradients.x is not None
     slope = (value(model, x + step * direction, state) - value(model, x - step * direction, state)) / (2 * step)
     assert np.sum(gradients.x * direction) == pytest.approx(slope, rel=1e-6, abs=1e-9)
     if listed:
@@ -196,6 +197,7 @@ def test_it_agrees_with_pytorch(rng: Rng, cell: str, readout_on: str, listed: bo
     gradients = pullback(d_prediction)
     assert value == pytest.approx(float(loss.detach()), rel=1e-12)
     np.testing.assert_allclose(prediction, expected.detach().numpy(), rtol=0, atol=1e-12)
+    assert gradients.x is not None
     np.testing.assert_allclose(gradients.x, x_torch.grad.numpy(), rtol=0, atol=1e-12)
     prefixes = ["recurrent.0.", "recurrent.1."] if listed else ["recurrent."]
     for prefix, module in zip([*prefixes, "readout."], [*theirs, head], strict=True):
@@ -235,7 +237,12 @@ def test_inference_on_the_last_state_never_builds_the_top_output(rng: Rng, monke
     expected = model(x)
     called: list[Any] = []
     last = numrnn.LSTM.last
-    monkeypatch.setattr(numrnn.LSTM, "last", lambda self, *a, **k: called.append(self) or last(self, *a, **k))
+
+    def spy(self: Any, *arguments: Any, **options: Any) -> Any:
+        called.append(self)
+        return last(self, *arguments, **options)
+
+    monkeypatch.setattr(numrnn.LSTM, "last", spy)
     monkeypatch.setattr(numrnn.LSTM, "__call__", lambda *_a, **_k: pytest.fail("built its output"))
     np.testing.assert_array_equal(model(x), expected)
     assert called == [recurrent[1]]
@@ -283,7 +290,7 @@ def test_setting_parameters_reaches_the_parts(rng: Rng) -> None:
 def test_a_refused_mapping_changes_no_part() -> None:
     model = make("gru")
     before = model.state_dict()
-    new = {name: value + 1.0 for name, value in before.items()}
+    new: dict[str, Any] = {name: value + 1.0 for name, value in before.items()}
     for change, words in (
         ({"readout.bias": np.zeros(3)}, r"`readout.bias` has shape \(3,\)"),
         ({"readout.nonsense": np.zeros(2)}, "unexpected readout.nonsense"),
