@@ -5,7 +5,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
+import numrnn
 from benchmarks.common import CELLS
 
 IMPORT = """
@@ -28,12 +30,15 @@ else:
 """
 
 
+WHERE = str(Path(numrnn.__file__).parents[1])  # the numrnn that is measured, installed or a checkout
+
+
 def run(code, *arguments, **environment):
     """Run code in a new interpreter; returns its output and the seconds from its start to its end."""
     start = time.perf_counter()
     finished = subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        env=os.environ | environment,
+        env=os.environ | {"PYTHONPATH": WHERE, "PYTHONDONTWRITEBYTECODE": ""} | environment,
         stdout=subprocess.PIPE,
         text=True,
         check=True,
