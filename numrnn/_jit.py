@@ -191,13 +191,11 @@ def parallel_kernel(function: Callable[..., Any]) -> Any:
 
 
 def is_cached(dispatcher: Any) -> bool:
-    """Whether a kernel is compiled in this process, or lies on disk for this machine."""
+    """Whether a kernel is compiled in this process, or lies on disk."""
     if DISABLED or dispatcher.signatures:
         return True
-    try:
-        return bool(dispatcher._cache._cache_file.load_index() if hasattr(dispatcher._cache, "_cache_file") else False)
-    except Exception:
-        return False
+    folder = cache_folder()
+    return folder is not None and any(folder.glob(f"*.{dispatcher.py_func.__qualname__}-*.nbi"))
 
 
 def implements(stub: Callable[..., Any]) -> Any:
