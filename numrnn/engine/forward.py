@@ -117,5 +117,6 @@ def _last_step(plan: Plan, layer: int, output: Array, h_0: Array, *, last: bool)
     if plan.seq_len == 0:
         return h_0
     top = layer == plan.num_layers - 1
-    final: Array = output[(plan.seq_len - 1) % 2] if last and top else output[-1]
-    return output[:, -1] if plan.batch_first and top and not last else final
+    steps = output.swapaxes(0, 1) if plan.batch_first and top and not last else output
+    final: Array = steps[(plan.seq_len - 1) % 2 if last and top else -1]
+    return final
