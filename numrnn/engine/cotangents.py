@@ -28,7 +28,7 @@ def read_cotangents(
     return (
         _read(signature, plan, d_output, plan.output_shape, "d_output"),
         _read(signature, plan, d_h_n, plan.state_shape, "d_h_n"),
-        _read(signature, plan, d_c_n, plan.state_shape, "d_c_n"),
+        _read(signature, plan, d_c_n, plan.cell_shape, "d_c_n"),
     )
 
 
@@ -42,17 +42,22 @@ def _read(signature: Signature, plan: Plan, value: object, expected: Shape, name
 
 
 def _refuse_shape(signature: Signature, plan: Plan, shape: Shape, expected: Shape, name: str) -> NoReturn:
-    layers, batch_size, hidden = plan.state_shape
+    layers, batch_size, hidden = plan.state_shape if name == "d_output" else expected
     if name == "d_output":
-        read = f"It takes the shape of `output` {signature.axes.replace('features', 'hidden_size')}."
+        read = f"It takes the shape of `output` {signature.axes.replace('features', signature.output_features)}."
         if shape == (expected[1], expected[0], expected[2]):
             advice = f"Its axes are swapped: pass {name}.swapaxes(0, 1)."
-        elif shape == (batch_size, hidden):
+        elif shape == (batch_size, expected[2]):
             advice = "For a loss of `last_output` pass d_h_n instead, zero but for d_h_n[-1]."
+            if signature.num_directions == 2:
+                advice = (
+                    "For a loss of `last_output` pass d_h_n instead, zero but for d_h_n[-2], the forward half of this, "
+                    "and d_h_n[-1], the reverse half."
+                )
         else:
             advice = "A cotangent is one number for each number of the result; nothing is broadcast."
     else:
-        read = f"It takes the shape of `{name[2:]}` (num_layers, batch, hidden_size), whatever batch_first is."
+        read = f"It takes the shape of `{name[2:]}` {signature.state_axes(name[2:])}, whatever batch_first is."
         if shape == (batch_size, layers, hidden):
             advice = f"It looks batch-first: pass {name}.swapaxes(0, 1)."
         elif shape == (batch_size, hidden) and layers == 1:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numrnn import _threads
 from numrnn._types import Array, Shape
@@ -37,24 +38,40 @@ class Plan:
     bias: bool
     batch_first: bool
     n_threads: int
+    num_directions: int
+    output_size: int
+    flat: bool
     output_shape: Shape = field(init=False)
     state_shape: Shape = field(init=False)
+    cell_shape: Shape = field(init=False)
 
     def __post_init__(self) -> None:
         """Derive the shapes of the results: output in the user's layout, states never batch-first."""
         steps_and_rows = (self.batch_size, self.seq_len) if self.batch_first else (self.seq_len, self.batch_size)
-        object.__setattr__(self, "output_shape", (*steps_and_rows, self.hidden_size))
-        object.__setattr__(self, "state_shape", (self.num_layers, self.batch_size, self.hidden_size))
+        states = (self.num_layers * self.num_directions, self.batch_size)
+        object.__setattr__(self, "output_shape", (*steps_and_rows, self.num_directions * self.output_size))
+        object.__setattr__(self, "state_shape", (*states, self.output_size))
+        object.__setattr__(self, "cell_shape", (*states, self.hidden_size))
 
-    def bytes_for(self, purpose: Purpose) -> int:
-        """Bytes that a call allocates for its results, and for backward where that follows."""
-        a_step = self.batch_size * self.hidden_size * self.dtype.itemsize
-        needed = len(self.spec.states) * self.num_layers * a_step
+    def positions(self, lengths: NDArray[np.int64] | None) -> int:
+        """Rows of x in the user's memory, one for each step of each sequence; padding counts where x has it."""
+        return int(np.sum(lengths)) if self.flat and lengths is not None else self.seq_len * self.batch_size
+
+    def bytes_for(self, purpose: Purpose, positions: int | None = None) -> int:
+        """Bytes that a call allocates for its results, and for backward where that follows.
+
+        `positions` is the number of steps of all sequences together; without it every sequence has `seq_len`.
+        """
+        if positions is None:
+            positions = self.seq_len * self.batch_size
+        tracks, cell = self.num_layers * self.num_directions, self.spec.has_cell_state
+        states = tracks * self.batch_size * (self.output_size + cell * self.hidden_size)
+        steps = 0
         if purpose == "output":
-            needed += self.seq_len * a_step
+            steps = self.num_directions * self.output_size
         if purpose == "training":
-            needed += self.seq_len * self.num_layers * a_step * (len(self.spec.saved) + len(self.spec.states))
-        return needed
+            steps = tracks * (self.output_size + (len(self.spec.saved) + cell) * self.hidden_size)
+        return (states + positions * steps) * self.dtype.itemsize
 
 
 def plan_shape(signature: Signature, shape: Shape, n_threads: int) -> Plan:
@@ -73,6 +90,9 @@ def plan_shape(signature: Signature, shape: Shape, n_threads: int) -> Plan:
         signature.bias,
         signature.batch_first,
         n_threads,
+        signature.num_directions,
+        signature.output_size,
+        flat=False,
     )
 
 
@@ -110,7 +130,7 @@ def plan_call(
     Returns
     -------
     plan, x, h_0, c_0
-        The arrays have the layer's dtype and are C-contiguous in the user's layout, the states full (L, N, H), or None
+        The arrays have the layer's dtype and are C-contiguous in the user's layout, the states full (L*D, N, ...), or None
         where not given. Copies only where needed; the user's arrays are never written.
     """
     signature = layer.signature
@@ -127,8 +147,9 @@ def plan_call(
     # a state that comes from the call before needs no second look: small calls are counted in microseconds
     if type(state) is tuple and len(state) == 2 and plan.spec.has_cell_state:
         h_0, c_0 = state
-        if is_ready(h_0, dtype) and is_ready(c_0, dtype) and h_0.shape == c_0.shape == plan.state_shape:
-            return plan, array, h_0, c_0
+        if is_ready(h_0, dtype) and h_0.shape == plan.state_shape:
+            if is_ready(c_0, dtype) and c_0.shape == plan.cell_shape:
+                return plan, array, h_0, c_0
     elif is_ready(state, dtype) and state.shape == plan.state_shape and not plan.spec.has_cell_state:
         return plan, array, state, None
     return plan, array, *read_state(signature, plan.seq_len, plan.batch_size, state)

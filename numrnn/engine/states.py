@@ -43,7 +43,7 @@ def state_parts(signature: Signature, state: object) -> tuple[object, ...]:
 
 
 def read_state(signature: Signature, seq_len: int, batch_size: int, state: object) -> tuple[Array, Array | None]:
-    """Return h_0 and, where the cell has one, c_0: (num_layers, batch, hidden_size), ready for a kernel.
+    """Return h_0 and, where the cell has one, c_0: in the shapes of `Plan.state_shape` and `Plan.cell_shape`, ready for a kernel.
 
     A batch axis of 1 stands for every row.
     """
@@ -60,18 +60,18 @@ def read_state(signature: Signature, seq_len: int, batch_size: int, state: objec
 
 def _read(signature: Signature, seq_len: int, batch_size: int, part: object, name: str) -> Array:
     array: NDArray[Any] = real_array(part, signature.head, name)
-    shape = (signature.num_layers, batch_size, signature.hidden_size)
+    hidden = signature.output_size if name == "h_0" else signature.hidden_size
+    shape = (signature.num_layers * signature.num_directions, batch_size, hidden)
     if array.shape != shape:
-        if array.shape != (signature.num_layers, 1, signature.hidden_size):
-            _refuse_shape(signature, seq_len, batch_size, array.shape, name)
+        if array.shape != (shape[0], 1, hidden):
+            _refuse_shape(signature, seq_len, shape, array.shape, name)
         array = np.broadcast_to(array, shape)
     return ready(array, signature.dtype, signature.head, name)
 
 
-def _refuse_shape(signature: Signature, seq_len: int, batch_size: int, shape: Shape, name: str) -> NoReturn:
-    layers, hidden = signature.num_layers, signature.hidden_size
-    expected = (layers, batch_size, hidden)
-    read = f"{name}.shape = {shape} read as (num_layers, batch, hidden_size), whatever batch_first is."
+def _refuse_shape(signature: Signature, seq_len: int, expected: Shape, shape: Shape, name: str) -> NoReturn:
+    layers, batch_size, hidden = expected
+    read = f"{name}.shape = {shape} read as {signature.state_axes(name)}, whatever batch_first is."
     if shape in ((batch_size, layers, hidden), (1, layers, hidden)):
         advice = f"It looks batch-first. States are never batch-first: pass {name}.swapaxes(0, 1)."
     elif shape in (expected[1:], (1, hidden)) and layers == 1:
@@ -85,7 +85,11 @@ def _refuse_shape(signature: Signature, seq_len: int, batch_size: int, shape: Sh
             f"x has these axes swapped; make the layer with batch_first={other}."
         )
     elif len(shape) == 3 and shape[1:] == expected[1:]:
-        advice = f"The layer has num_layers={layers}: pass one state for each."
+        both = " and two directions" if signature.num_directions == 2 else ""
+        each = ", layer by layer, forward before reverse" if both else ""
+        advice = f"The layer has num_layers={signature.num_layers}{both}: pass one state for each{each}."
+    elif signature.proj_size and shape[-1:] in ((signature.hidden_size,), (signature.proj_size,)):
+        advice = f"With proj_size={signature.proj_size} h_0 has proj_size features, c_0 has hidden_size."
     elif len(shape) == 3 and (shape[0], shape[2]) == (layers, hidden):
         advice = f"x has a batch of {batch_size}: pass a state for each row, or one row that stands for all."
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Protocol, TypeAlias
 
@@ -47,75 +48,119 @@ def describe(layer: _Described, shape: object) -> str:
 
 
 def _sizes(plan: Plan) -> dict[str, int]:
-    return {
+    """The size of every axis that a shape of this call has; `Ho` is written P or H."""
+    sizes = {
         "T": plan.seq_len,
         "N": plan.batch_size,
         "I": plan.input_size,
         "H": plan.hidden_size,
+        "P": plan.output_size,
         "L": plan.num_layers,
-        "D": 1,
+        "D": plan.num_directions,
     }
+    return {letter: size for letter, size in sizes.items() if letter != "P" or plan.output_size != plan.hidden_size}
 
 
-def _shape(plan: Plan, letters: str) -> str:
+def _shape(plan: Plan, *axes: str) -> str:
     """Write a shape with the letter and the size of each axis."""
     sizes = _sizes(plan)
-    return f"({', '.join(f'{letter}={sizes[letter]}' for letter in letters)})"
+    if plan.num_directions == 1:
+        axes = tuple(axis.replace("L*D", "L").replace("D*", "") for axis in axes)
+    parts = [f"{axis}={math.prod(sizes[letter] for letter in axis.split('*'))}" for axis in axes]
+    return f"({', '.join(parts)})"
+
+
+def _hidden(plan: Plan) -> str:
+    """The letter of the hidden state's features."""
+    return "H" if plan.output_size == plan.hidden_size else "P"
 
 
 def _steps(plan: Plan, features: str) -> str:
-    return _shape(plan, ("NT" if plan.batch_first else "TN") + features)
+    return _shape(plan, *("NT" if plan.batch_first else "TN"), features)
 
 
 def _axes(plan: Plan) -> _Rows:
-    names = ("time, seq_len", "batch", "input_size", "hidden_size", "num_layers", "num_directions")
-    return [(letter, str(size), name) for (letter, size), name in zip(_sizes(plan).items(), names, strict=True)]
+    names = {
+        "T": "time, seq_len",
+        "N": "batch",
+        "I": "input_size",
+        "H": "hidden_size",
+        "P": "proj_size",
+        "L": "num_layers",
+        "D": "num_directions",
+    }
+    return [(letter, str(size), names[letter]) for letter, size in _sizes(plan).items()]
 
 
 def _given(plan: Plan) -> _Rows:
-    state = _shape(plan, "LNH")
+    every = "every layer's and direction's" if plan.num_directions == 2 else "every layer's"
     rows = [
         ("x", _steps(plan, "I"), "the sequences"),
-        ("h_0", state, "every layer's hidden state before the first step; never batch-first; zero if not given"),
+        (
+            "h_0",
+            _shape(plan, "L*D", "N", _hidden(plan)),
+            f"{every} hidden state before the first step; never batch-first; zero if not given",
+        ),
     ]
-    return [*rows, ("c_0", state, "every layer's cell state, the same way")] if plan.spec.has_cell_state else rows
+    if plan.spec.has_cell_state:
+        rows.append(("c_0", _shape(plan, "L*D", "N", "H"), f"{every} cell state, the same way"))
+    return rows
 
 
 def _returned(plan: Plan) -> _Rows:
-    state, unfolded = _shape(plan, "LNH"), _shape(plan, "LDNH")
-    cell = plan.spec.has_cell_state
+    hidden, cell, both = _hidden(plan), plan.spec.has_cell_state, plan.num_directions == 2
+    every = "EVERY layer's and direction's" if both else "EVERY layer's"
     rows = [
-        ("output", _steps(plan, "H"), "the TOP layer's hidden state at EVERY step"),
-        ("h_n", state, "EVERY layer's hidden state after the LAST step"),
-        ("c_n", state, "every layer's cell state after the last step"),
+        ("output", _steps(plan, f"D*{hidden}"), "the TOP layer's hidden state at EVERY step"),
+        ("h_n", _shape(plan, "L*D", "N", hidden), f"{every} hidden state after the LAST step"),
+        ("c_n", _shape(plan, "L*D", "N", "H"), f"{every.lower()} cell state after the last step"),
         ("state", "(h_n, c_n)" if cell else "h_n", "pass it to the next call to continue the sequence"),
-        ("last_output", _shape(plan, "NH"), "the top layer after the last step: what a head on the last state reads"),
-        ("final_hidden", unfolded, "h_n, layers and directions unfolded"),
-        ("final_cell", unfolded, "c_n, the same way"),
+        (
+            "last_output",
+            _shape(plan, "N", f"D*{hidden}"),
+            "the top layer after the last step: what a head on the last state reads",
+        ),
+        ("final_hidden", _shape(plan, "L", "D", "N", hidden), "h_n, layers and directions unfolded"),
+        ("final_cell", _shape(plan, "L", "D", "N", "H"), "c_n, the same way"),
     ]
+    if both:
+        rows[0] = (*rows[0][:2], "the TOP layer's hidden state at EVERY step: forward half, then reverse half")
     return [row for row in rows if cell or row[0] not in ("c_n", "final_cell")]
 
 
 def _identities(plan: Plan) -> _Rows:
     rows: _Rows = []
-    if plan.seq_len:
-        last = "output[:, -1]" if plan.batch_first else "output[-1]"
-        rows.append((f"{last} == h_n[-1] == last_output", "", "the top layer's last step"))
-    else:
+    first, last = ("output[:, 0", "output[:, -1") if plan.batch_first else ("output[0", "output[-1")
+    tracks, hidden, gap = plan.num_directions, plan.output_size, "" if plan.batch_first else ", :"
+    if not plan.seq_len:
         rows.append(("h_n == h_0", "", "there is no step: output is empty, the state is the one given"))
-    rows.append(("final_hidden[l, 0] == h_n[l]", "", "layer l"))
+    elif tracks == 1:
+        rows.append((f"{last}] == h_n[-1] == last_output", "", "the top layer's last step"))
+    else:
+        rows += [
+            (f"{last}{gap}, :{hidden}] == h_n[-2]", "", "the top layer, forward: its last step is the last in time"),
+            (f"{first}{gap}, {hidden}:] == h_n[-1]", "", "the top layer, reverse: its last step is the FIRST in time"),
+            ("last_output == concatenate([h_n[-2], h_n[-1]], -1)", "", "both halves after their own last step"),
+        ]
+    if tracks == 1:
+        rows.append(("final_hidden[l, 0] == h_n[l]", "", "layer l"))
+    else:
+        rows.append(("final_hidden[l, d] == h_n[2 * l + d]", "", "layer l, direction d: 0 forward, 1 reverse"))
     if plan.num_layers > 1:
-        lower = "h_n[0]" if plan.num_layers == 2 else f"h_n[:{plan.num_layers - 1}]"
+        lower = "h_n[0]" if plan.num_layers * tracks == 2 else f"h_n[:{(plan.num_layers - 1) * tracks}]"
         rows.append((f"{lower} is not in output", "", "lower layers show in h_n alone"))
     if plan.spec.has_cell_state:
         rows.append(("c_n is not in output", "", "the cell state is memory; the hidden state is what shows"))
+    if hidden != plan.hidden_size:
+        rows.append(("h_t == weight_hr @ (o * tanh(c_t))", "", "projected at every step: h has P features, c has H"))
     return rows
 
 
 def _gradients(plan: Plan) -> _Rows:
-    rows = [("x", _steps(plan, "I"), ""), ("h_0", _shape(plan, "LNH"), "or the shape of the state given")]
+    state = _shape(plan, "L*D", "N", _hidden(plan))
+    rows = [("x", _steps(plan, "I"), ""), ("h_0", state, "or the shape of the state given")]
     if plan.spec.has_cell_state:
-        rows.append(("c_0", _shape(plan, "LNH"), "the same way"))
+        rows.append(("c_0", _shape(plan, "L*D", "N", "H"), "the same way"))
     return [*rows, ("parameters", "dict", "names and shapes of layer.parameters")]
 
 

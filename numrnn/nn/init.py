@@ -27,8 +27,8 @@ def _orthogonal(rng: np.random.Generator, shape: Shape) -> Array:
 
 
 def _keras(rng: np.random.Generator, name: str, shape: Shape) -> Array:
-    """Glorot-uniform input weights (Glorot & Bengio 2010), orthogonal recurrent weights, zero biases."""
-    if name.startswith("weight_ih"):
+    """Glorot-uniform input and projection weights (Glorot & Bengio 2010), orthogonal recurrent weights, zero biases."""
+    if name.startswith(("weight_ih", "weight_hr")):
         return _uniform(rng, math.sqrt(6.0 / sum(shape)), shape)
     if name.startswith("weight_hh"):
         return _orthogonal(rng, shape)

@@ -7,7 +7,7 @@ from typing import final
 from numpy.typing import DTypeLike
 
 from numrnn._errors import explain
-from numrnn.nn.arguments import choice, count, flag, not_yet, number
+from numrnn.nn.arguments import choice, count, flag, number
 from numrnn.nn.recurrent import Recurrent
 
 __all__ = ["GRU", "LSTM", "RNN"]
@@ -31,7 +31,7 @@ class RNN(Recurrent):
     dropout : float
         0.0; more is not implemented in this version.
     bidirectional : bool
-        False; True is not implemented in this version.
+        Whether a second set of weights reads each sequence from its end; `output` has both halves side by side.
     dtype : {"float32", "float64"}
         Of weights, computation and results.
     seed : int, optional
@@ -115,9 +115,9 @@ class LSTM(Recurrent):
     dropout : float
         0.0; more is not implemented in this version.
     bidirectional : bool
-        False; True is not implemented in this version.
+        Whether a second set of weights reads each sequence from its end; `output` has both halves side by side.
     proj_size : int
-        0; more is not implemented in this version.
+        Size of the hidden state h_t = W_hr (o * tanh(c_t)), less than hidden_size; 0 leaves it as it is.
     dtype : {"float32", "float64"}
         Of weights, computation and results.
     seed : int, optional
@@ -170,14 +170,10 @@ class LSTM(Recurrent):
         forget_bias: float | None = None,
     ) -> None:
         hidden = count("LSTM", "hidden_size", hidden_size)
-        if count("LSTM", "proj_size", proj_size, least=0):
-            if proj_size >= hidden:
-                raise ValueError(
-                    explain(
-                        "LSTM", f"`proj_size` should be less than hidden_size={hidden}, got {proj_size}.", "0 is none."
-                    )
-                )
-            raise not_yet("LSTM", "proj_size", "the hidden state is not projected", "Pass proj_size=0.")
+        proj_size = count("LSTM", "proj_size", proj_size, least=0)
+        if proj_size >= hidden:
+            problem = f"`proj_size` should be less than hidden_size={hidden}, got {proj_size}."
+            raise ValueError(explain("LSTM", problem, "0 is none."))
         if forget_bias is not None:
             forget_bias = number("LSTM", "forget_bias", forget_bias)
             if not flag("LSTM", "bias", bias):
@@ -197,13 +193,13 @@ class LSTM(Recurrent):
             seed=seed,
             init=init,
             forget_bias=forget_bias,
-            proj_size=0,
+            proj_size=proj_size,
         )
 
 
 @final
 class GRU(Recurrent):
-    """A stack of gated recurrent units (Cho et al. 2014), with the reset gate after the recurrent product.
+    """A stack of gated recurrent units (Cho et al. 2014).
 
     r, z = sigmoid(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), n = tanh(W_in x_t + b_in + r * (W_hn h_{t-1} + b_hn)),
     h_t = (1 - z) * n + z * h_{t-1}; rows of the weights in the order r, z, n.
@@ -221,9 +217,10 @@ class GRU(Recurrent):
     dropout : float
         0.0; more is not implemented in this version.
     bidirectional : bool
-        False; True is not implemented in this version.
+        Whether a second set of weights reads each sequence from its end; `output` has both halves side by side.
     reset_after : bool
-        True; the original form, False, is not implemented in this version.
+        Whether the reset gate acts on the recurrent product, as in PyTorch and cuDNN. False is the original form, which
+        resets the state before the product: n = tanh(W_in x_t + b_in + W_hn (r * h_{t-1}) + b_hn).
     dtype : {"float32", "float64"}
         Of weights, computation and results.
     seed : int, optional
@@ -270,15 +267,9 @@ class GRU(Recurrent):
         seed: int | None = None,
         init: str = "pytorch",
     ) -> None:
-        if not flag("GRU", "reset_after", reset_after):
-            raise not_yet(
-                "GRU",
-                "reset_after=False",
-                "the reset gate acts after the recurrent product",
-                "Pass reset_after=True, the form of PyTorch and cuDNN.",
-            )
+        reset_after = flag("GRU", "reset_after", reset_after)
         self._build(
-            "gru",
+            "gru" if reset_after else "gru_reset_before",
             input_size,
             hidden_size,
             num_layers,
@@ -289,5 +280,5 @@ class GRU(Recurrent):
             dtype=dtype,
             seed=seed,
             init=init,
-            reset_after=True,
+            reset_after=reset_after,
         )

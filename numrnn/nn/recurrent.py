@@ -80,13 +80,6 @@ class Recurrent(HasParameters, ABC):
         }
         if given["dropout"]:
             raise not_yet(head, "dropout", "layers are joined without dropout", "Pass dropout=0.0.")
-        if given["bidirectional"]:
-            raise not_yet(
-                head,
-                "bidirectional",
-                "layers run forward in time only",
-                "Run a second layer over the sequence reversed in time and join the outputs.",
-            )
         self.__dict__.update(given)
         self._connect(cell)
         self._parameters = self._draw()
@@ -95,19 +88,26 @@ class Recurrent(HasParameters, ABC):
         """Derive what is not part of a pickle."""
         values = (self.input_size, self.hidden_size, self.num_layers, self.bias, self.batch_first)
         head = f"{type(self).__name__}(input_size={self.input_size}, hidden_size={self.hidden_size})"
-        self.__dict__.update(signature=Signature(head, cell, self.dtype, *values))
+        directions = {"num_directions": 1 + self.bidirectional, "proj_size": getattr(self, "proj_size", 0)}
+        self.__dict__.update(signature=Signature(head, cell, self.dtype, *values, **directions))
         self._packed = None
 
     def _draw(self) -> dict[str, Array]:
-        spec, rows = self._spec, self._spec.num_gates * self.hidden_size
-        per_layer = [self.input_size, *[self.hidden_size] * min(self.num_layers - 1, 1)]
-        numbers = [rows * (size + self.hidden_size + 2 * self.bias) for size in per_layer]
+        spec, rows, signature = self._spec, self._spec.num_gates * self.hidden_size, self.signature
+        directions, proj_size, output_size = signature.num_directions, signature.proj_size, signature.output_size
+        per_layer = [self.input_size, *[directions * output_size] * min(self.num_layers - 1, 1)]
+        numbers = [
+            directions * (rows * (size + output_size + 2 * self.bias) + proj_size * self.hidden_size)
+            for size in per_layer
+        ]
         total = sum(numbers[:1]) + sum(numbers[1:]) * (self.num_layers - 1)
-        objects = 2048 * self.num_layers  # names, dict entries and array headers of four arrays
+        objects = 2048 * directions * self.num_layers  # names, dict entries and array headers of four or five arrays
         memory.require(
             total * self.dtype.itemsize + objects, self._head, f"the weights of num_layers={self.num_layers}"
         )
-        shapes = parameter_shapes(spec, self.input_size, self.hidden_size, self.num_layers, self.bias)
+        shapes = parameter_shapes(
+            spec, self.input_size, self.hidden_size, self.num_layers, self.bias, directions, proj_size
+        )
         drawn = initial_parameters(
             spec,
             shapes,
@@ -138,6 +138,8 @@ class Recurrent(HasParameters, ABC):
                 hidden_size=self.hidden_size,
                 num_layers=self.num_layers,
                 dtype=self.dtype,
+                num_directions=self.signature.num_directions,
+                proj_size=self.signature.proj_size,
             )
             self._packed = packed = (parameters, panels)
         return packed[1]
@@ -192,7 +194,7 @@ class Recurrent(HasParameters, ABC):
             self._refuse(lengths=lengths, reset=reset, internals=internals)
         plan, array, h_0, c_0 = plan_call(self, x, state, n_threads=n_threads)
         run = forward.run(plan, self._panels(), array, h_0, c_0, keep=False)
-        return Result(run.output, run.h_n, run.c_n)
+        return Result(run.output, run.h_n, run.c_n, plan.num_directions)
 
     def last(
         self,
@@ -231,7 +233,7 @@ class Recurrent(HasParameters, ABC):
             self._refuse(lengths=lengths, reset=reset)
         plan, array, h_0, c_0 = plan_call(self, x, state, n_threads=n_threads, purpose="last")
         run = forward.run(plan, self._panels(), array, h_0, c_0, keep=False, last=True)
-        return Result(None, run.h_n, run.c_n)
+        return Result(None, run.h_n, run.c_n, plan.num_directions)
 
     def vjp(
         self,
@@ -288,7 +290,7 @@ class Recurrent(HasParameters, ABC):
         count(self._head, "row0", row0, least=0)
         plan, array, h_0, c_0 = plan_call(self, x, state, n_threads=n_threads, purpose="training")
         run = forward.run(plan, self._panels(), array, h_0, c_0, keep=True)
-        result = Result(_read_only(run.output), _read_only(run.h_n), _read_only(run.c_n))
+        result = Result(_read_only(run.output), _read_only(run.h_n), _read_only(run.c_n), plan.num_directions)
         return result, Pullback(self.signature, plan, run.saved, self._shared(state, plan.batch_size))
 
     def describe(self, shape: Sequence[int]) -> str:
