@@ -22,7 +22,8 @@ class CellSpec:
     states
         What a step hands to the next one; `h` comes first and is the output.
     saved
-        What forward keeps of a step for backward, besides the states. `hn` is the GRU's W_hn h + b_hn.
+        What forward keeps of a step for backward, besides the states. `hn` is the GRU's W_hn h + b_hn. With a
+        projection, o * tanh(c) is remade from these.
     gate_order
         Framework -> position of each of our gates among that framework's blocks: `theirs[list(order)]` are ours.
     """
@@ -62,6 +63,13 @@ CELLS: dict[str, CellSpec] = {
             gate_order={"torch": (0, 1, 2), "keras": (1, 0, 2), "onnx": (1, 0, 2)},
         ),
         CellSpec(
+            name="gru_reset_before",
+            gates=("r", "z", "n"),
+            states=("h",),
+            saved=("r", "z", "n"),
+            gate_order={"torch": (0, 1, 2), "keras": (1, 0, 2), "onnx": (1, 0, 2)},
+        ),
+        CellSpec(
             name="rnn_tanh",
             gates=("h",),
             states=("h",),
@@ -80,15 +88,24 @@ CELLS: dict[str, CellSpec] = {
 
 
 def parameter_shapes(
-    spec: CellSpec, input_size: int, hidden_size: int, num_layers: int, bias: bool
+    spec: CellSpec,
+    input_size: int,
+    hidden_size: int,
+    num_layers: int,
+    bias: bool,
+    num_directions: int = 1,
+    proj_size: int = 0,
 ) -> dict[str, tuple[int, ...]]:
     """Names and shapes of all parameters of a stack, PyTorch's names in PyTorch's order."""
-    rows = spec.num_gates * hidden_size
+    rows, width = spec.num_gates * hidden_size, proj_size or hidden_size
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in range(num_layers):
-        shapes[f"weight_ih_l{layer}"] = (rows, input_size if layer == 0 else hidden_size)
-        shapes[f"weight_hh_l{layer}"] = (rows, hidden_size)
-        if bias:
-            shapes[f"bias_ih_l{layer}"] = (rows,)
-            shapes[f"bias_hh_l{layer}"] = (rows,)
+        for suffix in (f"l{layer}", f"l{layer}_reverse")[:num_directions]:
+            shapes[f"weight_ih_{suffix}"] = (rows, num_directions * width if layer else input_size)
+            shapes[f"weight_hh_{suffix}"] = (rows, width)
+            if bias:
+                shapes[f"bias_ih_{suffix}"] = (rows,)
+                shapes[f"bias_hh_{suffix}"] = (rows,)
+            if proj_size:
+                shapes[f"weight_hr_{suffix}"] = (proj_size, hidden_size)
     return shapes
