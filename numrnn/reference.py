@@ -94,8 +94,12 @@ class LayerTrace:
     @property
     def hidden(self) -> Array:
         """(T, N, H_out): h_t, zero where a row has no step t."""
-        h = self.states["h"][:-1] if self.suffix.endswith("_reverse") else self.states["h"][1:]
-        return np.where(self.valid[:, :, None], h, 0.0)
+        return self.after("h")
+
+    def after(self, name: str) -> Array:
+        """(T, N, H): a state after each step, zero where a row has no such step."""
+        value = self.states[name]
+        return np.where(self.valid[:, :, None], value[:-1] if self.suffix.endswith("_reverse") else value[1:], 0.0)
 
     @property
     def last(self) -> dict[str, Array]:
