@@ -2,12 +2,13 @@
 
 Sizes stand on both sides of the register tile's rows (3, 6), of the vector's lanes (4, 8, 16) and of a panel (64), and
 beyond one block of rows (512). Helpers speak time-major arrays, whatever the case's layout, and answers come as one
-flat dict: `output h_n [c_n] d_x d_h_0 [d_c_0]`, and `d_<parameter>` in PyTorch's names.
+flat dict: `output h_n [c_n] d_x d_h_0 [d_c_0]`, and `d_<parameter>` in PyTorch's names. Padding is NaN throughout.
 """
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,19 @@ from numrnn.cellspec import CELLS, CellSpec, parameter_shapes
 
 Array = npt.NDArray[Any]
 Answers = dict[str, Array]
+Sizes = tuple[int, int, int, int, int]
 
+TORCH_CELLS = tuple(cell for cell in CELLS if cell != "gru_reset_before")
 COTANGENTS = ("output", "h_n", "c_n")
 EDGES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 63, 64, 65)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One call of one layer. `cotangents` are those given to the pullback; a cell without `c_n` ignores that one."""
+    """One call of one layer. `cotangents` are those given to the pullback; a cell without `c_n` ignores that one.
+
+    `lengths` is "full" (none given), "ragged" (1 to T), or "some_empty" (0 to T, one row of each at least).
+    """
 
     cell: str
     N: int
@@ -37,6 +43,10 @@ class Case:
     bias: bool = True
     with_state: bool = True
     batch_first: bool = False
+    bidirectional: bool = False
+    proj_size: int = 0
+    lengths: str = "full"
+    resets: bool = False
     dtype: str = "float64"
     cotangents: tuple[str, ...] = COTANGENTS
 
@@ -45,12 +55,30 @@ class Case:
         words += [] if self.bias else ["nobias"]
         words += [] if self.with_state else ["zerostate"]
         words += ["batchfirst"] if self.batch_first else []
+        words += ["bidirectional"] if self.bidirectional else []
+        words += [f"P{self.proj_size}"] if self.proj_size else []
+        words += [self.lengths] if self.lengths != "full" else []
+        words += ["resets"] if self.resets else []
         words += [] if self.cotangents == COTANGENTS else ["d_" + "_".join(self.cotangents)]
         return "-".join([*words, self.dtype])
 
     @property
     def spec(self) -> CellSpec:
         return CELLS[self.cell]
+
+    @property
+    def num_directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    @property
+    def output_size(self) -> int:
+        return self.proj_size or self.H
+
+    @property
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        return parameter_shapes(
+            self.spec, self.I, self.H, self.num_layers, self.bias, self.num_directions, self.proj_size
+        )
 
     def rng(self, purpose: str) -> np.random.Generator:
         """The same numbers for the same shapes, whatever the layout, dtype and cotangents."""
@@ -74,23 +102,54 @@ _ROWS = (
     ( 65,  2, 63,  9, 1, False, True,  True),
     (  3, 400, 2,  6, 1, True,  True,  False),
 )
+_MORE: tuple[tuple[Sizes, dict[str, Any]], ...] = (
+    # N  T   I   H  L
+    ((5, 6, 17, 15, 1), {"bidirectional": True}),
+    ((1, 9,  3, 33, 2), {"bidirectional": True, "batch_first": True}),
+    ((9, 7, 16,  8, 2), {"lengths": "ragged"}),
+    ((33, 8, 5, 17, 2), {"lengths": "some_empty", "bidirectional": True, "batch_first": True}),
+    ((13, 9, 6, 31, 1), {"lengths": "some_empty", "with_state": False, "bias": False}),
+    ((7, 9,  4, 16, 2), {"resets": True}),
+    ((14, 8, 3,  9, 1), {"resets": True, "lengths": "some_empty", "batch_first": True}),
+)
+_PROJECTED: tuple[tuple[Sizes, dict[str, Any]], ...] = (
+    ((6, 5,  8, 17, 1), {"proj_size": 5}),
+    ((65, 3, 7, 65, 2), {"proj_size": 64, "bias": False}),
+    ((1, 9, 31, 33, 3), {"proj_size": 1, "bidirectional": True, "with_state": False}),
+    ((15, 7, 5, 33, 2), {"proj_size": 16, "bidirectional": True, "lengths": "some_empty", "batch_first": True}),
+    ((4, 8,  9, 16, 2), {"proj_size": 9, "lengths": "ragged", "resets": True}),
+)
 # fmt: on
 
-CASES: tuple[Case, ...] = tuple(Case(cell, *row) for row in _ROWS for cell in CELLS)
+CASES: tuple[Case, ...] = (
+    *(Case(cell, *row) for row in _ROWS for cell in CELLS),
+    *(Case(cell, *sizes, **options) for sizes, options in _MORE for cell in CELLS),
+    *(Case("lstm", *sizes, **options) for sizes, options in _PROJECTED),
+)
+TORCH_CASES: tuple[Case, ...] = tuple(  # what PyTorch has too: no resets, no rows without a step
+    case for case in CASES if case.cell in TORCH_CELLS and not case.resets and case.lengths != "some_empty"
+)
 EMPTY_CASES: tuple[Case, ...] = tuple(
-    Case(cell, N, T, 5, 7, num_layers=2, batch_first=batch_first)
+    Case(cell, N, T, 5, 7, num_layers=2, **options)
     for cell in CELLS
-    for N, T, batch_first in ((4, 0, False), (4, 0, True), (0, 3, False), (0, 0, False))
+    for N, T, options in (
+        (4, 0, {}),
+        (4, 0, {"batch_first": True, "bidirectional": True}),
+        (0, 3, {"lengths": "ragged"}),
+        (0, 0, {}),
+    )
 )
 
 
-def random_cases(seed: int, n: int, **fixed: Any) -> list[Case]:
+def random_cases(seed: int, n: int, cells: Iterable[str] = tuple(CELLS), **fixed: Any) -> list[Case]:
     """`n` cases around the edges, cells in turn, with any subset of cotangents; `fixed` overrides fields."""
     rng = np.random.default_rng(seed)
 
     def one(cell: str) -> Case:
         size = rng.choice(EDGES, size=3).tolist()
         bias, with_state, batch_first, *given = (rng.random(6) < 0.6).tolist()
+        bidirectional, ragged, projected = (rng.random(3) < 0.4).tolist()
+        projected &= cell == "lstm" and size[2] > 1
         return Case(
             cell,
             N=size[0],
@@ -101,11 +160,14 @@ def random_cases(seed: int, n: int, **fixed: Any) -> list[Case]:
             bias=bias,
             with_state=with_state,
             batch_first=batch_first,
+            bidirectional=bidirectional,
+            proj_size=int(rng.integers(1, size[2])) if projected else 0,
+            lengths="ragged" if ragged else "full",
             cotangents=tuple(name for name, chosen in zip(COTANGENTS, given, strict=True) if chosen),
         )
 
-    cells = list(CELLS)
-    return [replace(one(cells[k % len(cells)]), **fixed) for k in range(n)]
+    in_turn = cycle(cells)
+    return [replace(one(next(in_turn)), **fixed) for _ in range(n)]
 
 
 def in_both_dtypes(cases: Iterable[Case]) -> list[Case]:
@@ -123,6 +185,8 @@ class Problem:
     d_output: Array | None
     d_h_n: Array | None
     d_c_n: Array | None
+    lengths: Array | None = None
+    resets: Array | None = None
 
     @property
     def state(self) -> Any:
@@ -135,48 +199,90 @@ class Problem:
         given = {"d_output": self.d_output, "d_h_n": self.d_h_n, "d_c_n": self.d_c_n}
         return given if self.d_c_n is not None else {name: given[name] for name in ("d_output", "d_h_n")}
 
+    def options(self, layer: Any) -> dict[str, Array]:
+        """`lengths` and `reset`, where given, as the layer's calls want them."""
+        given = {"lengths": self.lengths, "reset": in_layout(layer, self.resets)}
+        return {name: value for name, value in given.items() if value is not None}
+
     def rows(self, index: Any) -> "Problem":
         """The same call for some rows of the batch; an index or a slice."""
-        arrays = (getattr(self, field.name) for field in fields(self))
-        return Problem(*(None if array is None else np.ascontiguousarray(array[:, index]) for array in arrays))
+        arrays = ("x", "h_0", "c_0", "d_output", "d_h_n", "d_c_n", "resets")
+        taken = self._each(lambda array: np.ascontiguousarray(array[:, index]), *arrays)
+        return taken._each(lambda lengths: lengths[index], "lengths")
+
+    def steps(self, index: slice) -> "Problem":
+        """The same call for some steps, with the same states and the same cotangents of the last ones."""
+        first, stop, _ = index.indices(len(self.x))
+        taken = self._each(lambda array: np.ascontiguousarray(array[index]), "x", "d_output", "resets")
+        return taken._each(lambda lengths: np.clip(lengths - first, 0, stop - first), "lengths")
+
+    def padded_with(self, value: float) -> "Problem":
+        """The same call with another number in the padding of x and d_output."""
+        if self.lengths is None:
+            return self
+        padding = np.arange(len(self.x))[:, None, None] >= self.lengths[:, None]
+        return self._each(lambda array: np.where(padding, np.asarray(value, array.dtype), array), "x", "d_output")
+
+    def _each(self, change: Callable[[Array], Array], *names: str) -> "Problem":
+        given: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: change(array) for name, array in given.items() if array is not None})
 
 
 def make_parameters(case: Case) -> dict[str, Array]:
     """Normal weights that leave the states at order one, and biases of the same size."""
     rng = case.rng("parameters")
-    shapes = parameter_shapes(case.spec, case.I, case.H, case.num_layers, case.bias)
     return {
         name: (0.8 * rng.standard_normal(shape) / np.sqrt(shape[-1] if len(shape) == 2 else 4)).astype(case.dtype)
-        for name, shape in shapes.items()
+        for name, shape in case.parameter_shapes.items()
     }
 
 
+def make_lengths(case: Case) -> Array | None:
+    """As the case says; at least one row has all T steps."""
+    if case.lengths == "full":
+        return None
+    rng = case.rng("lengths")
+    lengths = rng.integers(1, case.T + 1, case.N)
+    if case.N:
+        longest, empty = rng.permutation(case.N)[[0, -1]]
+        lengths[empty] = 0 if case.lengths == "some_empty" else lengths[empty]
+        lengths[longest] = case.T
+    return lengths
+
+
 def make_problem(case: Case) -> Problem:
-    """Standard normal arrays for everything that the case gives."""
+    """Standard normal arrays for everything that the case gives, NaN in the padding."""
     rng = case.rng("arrays")
 
     def draw(shape: tuple[int, ...], given: bool) -> Array | None:
         array = rng.standard_normal(shape).astype(case.dtype)
         return array if given else None
 
-    states, has_c = (case.num_layers, case.N, case.H), case.spec.has_cell_state
+    has_c, tracks = case.spec.has_cell_state, case.num_layers * case.num_directions
+    hidden, cells = (tracks, case.N, case.output_size), (tracks, case.N, case.H)
     x = draw((case.T, case.N, case.I), True)
     assert x is not None
-    return Problem(
+    problem = Problem(
         x=x,
-        h_0=draw(states, case.with_state),
-        c_0=draw(states, case.with_state and has_c),
-        d_output=draw((case.T, case.N, case.H), "output" in case.cotangents),
-        d_h_n=draw(states, "h_n" in case.cotangents),
-        d_c_n=draw(states, "c_n" in case.cotangents and has_c),
+        h_0=draw(hidden, case.with_state),
+        c_0=draw(cells, case.with_state and has_c),
+        d_output=draw((case.T, case.N, case.num_directions * case.output_size), "output" in case.cotangents),
+        d_h_n=draw(hidden, "h_n" in case.cotangents),
+        d_c_n=draw(cells, "c_n" in case.cotangents and has_c),
+        lengths=make_lengths(case),
+        resets=case.rng("resets").random((case.T, case.N)) < 0.3 if case.resets else None,
     )
+    return problem.padded_with(np.nan)
 
 
 def construct(module: Any, case: Case, **options: Any) -> Any:
     """The case's layer from `numrnn` or `torch.nn`, which name their classes and arguments alike."""
-    name, _, nonlinearity = case.cell.partition("_")
-    options |= {"nonlinearity": nonlinearity} if nonlinearity else {}
-    return getattr(module, name.upper())(case.I, case.H, case.num_layers, bias=case.bias, **options)
+    name, _, kind = case.cell.partition("_")
+    options |= {"nonlinearity": kind} if name == "rnn" else {}
+    options |= {"reset_after": False} if kind == "reset_before" else {}
+    options |= {"proj_size": case.proj_size} if case.proj_size else {}
+    options |= {"bidirectional": case.bidirectional, "bias": case.bias}
+    return getattr(module, name.upper())(case.I, case.H, case.num_layers, **options)
 
 
 def make_layer(case: Case) -> Any:
@@ -214,13 +320,28 @@ def pull(layer: Any, pullback: Callable[..., Any], problem: Problem, **options: 
 
 def layer_answers(layer: Any, problem: Problem, **options: Any) -> Answers:
     """All that `layer.vjp` and its pullback say; `options` go to `vjp`."""
-    result, pullback = layer.vjp(in_layout(layer, problem.x), problem.state, **options)
+    result, pullback = layer.vjp(in_layout(layer, problem.x), problem.state, **problem.options(layer), **options)
     return result_answers(layer, result) | pull(layer, pullback, problem)
+
+
+def reference_trace(case: Case, problem: Problem, parameters: Mapping[str, Array]) -> reference.Trace:
+    """The forward pass of `numrnn.reference`."""
+    return reference.forward(
+        case.spec,
+        parameters,
+        problem.x,
+        problem.h_0,
+        problem.c_0,
+        num_layers=case.num_layers,
+        num_directions=case.num_directions,
+        lengths=problem.lengths,
+        resets=problem.resets,
+    )
 
 
 def reference_answers(case: Case, problem: Problem, parameters: Mapping[str, Array]) -> Answers:
     """The same from `numrnn.reference`, in float64."""
-    trace = reference.forward(case.spec, parameters, problem.x, problem.h_0, problem.c_0, num_layers=case.num_layers)
+    trace = reference_trace(case, problem, parameters)
     d_x, d_h_0, d_c_0, d_parameters = reference.backward(trace, problem.d_output, problem.d_h_n, problem.d_c_n)
     answers = {"output": trace.output, "h_n": trace.h_n, "c_n": trace.c_n, "d_x": d_x, "d_h_0": d_h_0, "d_c_0": d_c_0}
     answers |= {f"d_{name}": value for name, value in d_parameters.items()}
@@ -228,16 +349,25 @@ def reference_answers(case: Case, problem: Problem, parameters: Mapping[str, Arr
 
 
 def torch_answers(case: Case, problem: Problem, parameters: Mapping[str, Array]) -> Answers:
-    """The same from PyTorch, in the case's dtype. Unused gradients are zero."""
+    """The same from PyTorch, in the case's dtype; ragged input goes in packed. Unused gradients are zero."""
     import torch
+    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
     module = construct(torch.nn, case, dtype=getattr(torch, case.dtype))
     module.load_state_dict({name: torch.tensor(value) for name, value in parameters.items()})
-    zeros = np.zeros((case.num_layers, case.N, case.H), case.dtype)
+    problem = problem.padded_with(0.0)
+    tracks = case.num_layers * case.num_directions
+    zeros = [np.zeros((tracks, case.N, size), case.dtype) for size in (case.output_size, case.H)]
     initial = (problem.h_0, problem.c_0)[: len(case.spec.states)]
     x = torch.tensor(problem.x, requires_grad=True)
-    state = [torch.tensor(zeros if given is None else given, requires_grad=True) for given in initial]
-    output, last = module(x, tuple(state) if case.spec.has_cell_state else state[0])
+    given = x if problem.lengths is None else pack_padded_sequence(x, problem.lengths, enforce_sorted=False)
+    state = [
+        torch.tensor(zero if start is None else start, requires_grad=True)
+        for start, zero in zip(initial, zeros, strict=False)
+    ]
+    output, last = module(given, tuple(state) if case.spec.has_cell_state else state[0])
+    if problem.lengths is not None:
+        output, _ = pad_packed_sequence(output, total_length=case.T)
     results = [output, *(last if case.spec.has_cell_state else (last,))]
     cotangents = (problem.d_output, problem.d_h_n, problem.d_c_n)
     pairs = [(r, torch.tensor(d)) for r, d in zip(results, cotangents, strict=False) if d is not None]
@@ -255,9 +385,11 @@ def numerical_gradients(
 ) -> Answers:
     """Central differences of sum(cotangent * result) by every entry of what was given, in float64."""
 
+    d_output = problem.padded_with(0.0).d_output
+
     def loss() -> float:
         answers = results(problem, parameters)
-        cotangents = zip(COTANGENTS, (problem.d_output, problem.d_h_n, problem.d_c_n), strict=True)
+        cotangents = zip(COTANGENTS, (d_output, problem.d_h_n, problem.d_c_n), strict=True)
         return sum(float((answers[name] * d).sum()) for name, d in cotangents if d is not None)
 
     def differences(array: Array, step: float = 1e-5) -> Array:
@@ -279,13 +411,14 @@ def near_kink(case: Case, problem: Problem, parameters: Mapping[str, Array]) -> 
     """Whether rounding to float32 could flip a rectifier, and with it a gradient: nothing to compare then."""
     if case.cell != "rnn_relu":
         return False
-    trace = reference.forward(case.spec, parameters, problem.x, problem.h_0, num_layers=case.num_layers)
-    for k, layer in enumerate(trace.layers):
-        w_ih, w_hh = trace.parameters[f"weight_ih_l{k}"], trace.parameters[f"weight_hh_l{k}"]
-        biases = trace.parameters.get(f"bias_ih_l{k}", 0.0) + trace.parameters.get(f"bias_hh_l{k}", 0.0)
-        pre_activations = layer.x @ w_ih.T + layer.states["h"][:-1] @ w_hh.T + biases
-        if np.abs(pre_activations).min() < 1e-6 * np.abs(pre_activations).max():
-            return True
+    for layer in reference_trace(case, problem, parameters).layers:
+        w_ih, w_hh = (parameters[f"weight_{side}_{layer.suffix}"] for side in ("ih", "hh"))
+        b_ih, b_hh = (parameters.get(f"bias_{side}_{layer.suffix}", 0.0) for side in ("ih", "hh"))
+        for t, before, _ in layer.steps:
+            (h_prev,) = layer.previous(t, before)
+            pre_activations = np.abs(layer.x[t, layer.valid[t]] @ w_ih.T + b_ih + h_prev @ w_hh.T + b_hh)
+            if pre_activations.min(initial=1.0) < 1e-6 * pre_activations.max(initial=0.0):
+                return True
     return False
 
 
