@@ -7,6 +7,7 @@ from typing import NoReturn
 from numrnn._errors import explain
 from numrnn._types import Array, Shape
 from numrnn.engine.arrays import ready, real_array
+from numrnn.engine.forms import Form, OneSequence
 from numrnn.engine.plan import Plan
 from numrnn.engine.signature import Signature
 
@@ -14,7 +15,7 @@ __all__ = ["read_cotangents"]
 
 
 def read_cotangents(
-    signature: Signature, plan: Plan, d_output: object, d_h_n: object, d_c_n: object
+    signature: Signature, plan: Plan, form: Form | None, d_output: object, d_h_n: object, d_c_n: object
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Return the cotangents in the layer's dtype, contiguous; None stays None and means zero."""
     if d_c_n is not None and not plan.spec.has_cell_state:
@@ -25,11 +26,42 @@ def read_cotangents(
                 "Leave it out; only LSTM has c_n.",
             )
         )
+    if form is not None:
+        return _read_forms(signature, plan, form, d_output, d_h_n, d_c_n)
     return (
         _read(signature, plan, d_output, plan.output_shape, "d_output"),
         _read(signature, plan, d_h_n, plan.state_shape, "d_h_n"),
         _read(signature, plan, d_c_n, plan.cell_shape, "d_c_n"),
     )
+
+
+def _read_forms(
+    signature: Signature, plan: Plan, form: Form, d_output: object, d_h_n: object, d_c_n: object
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Read cotangents of results that are not three axes."""
+    steps: Array | None = None
+    if d_output is not None:
+        features = plan.output_shape[-1]
+        steps = form.read_steps(d_output, features, signature.dtype, signature.head, "d_output")
+        if not plan.flat:
+            steps = steps.reshape(plan.output_shape)
+    states: list[Array | None] = []
+    for value, shape, name in ((d_h_n, plan.state_shape, "d_h_n"), (d_c_n, plan.cell_shape, "d_c_n")):
+        if not isinstance(form, OneSequence) or value is None:
+            states.append(_read(signature, plan, value, shape, name))
+            continue
+        array = real_array(value, signature.head, name)
+        if array.shape != (shape[0], shape[2]):
+            axes = signature.state_axes(name[2:]).replace(" batch,", "")
+            raise ValueError(
+                explain(
+                    signature.head,
+                    f"`{name}` has shape {array.shape}, expected {(shape[0], shape[2])}.",
+                    f"x is one sequence (time, features): `{name}` takes the shape of `{name[2:]}` {axes}.",
+                )
+            )
+        states.append(ready(array, signature.dtype, signature.head, name).reshape(shape))
+    return steps, states[0], states[1]
 
 
 def _read(signature: Signature, plan: Plan, value: object, expected: Shape, name: str) -> Array | None:

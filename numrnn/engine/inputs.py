@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
-
-from numpy.typing import NDArray
+from collections.abc import Sequence
+from typing import NoReturn, TypeGuard
 
 from numrnn._errors import explain
 from numrnn._types import Shape
-from numrnn.engine.arrays import real_array
+from numrnn.engine.forms import Form, PackedRows, Rows
 from numrnn.engine.signature import Signature
 
-__all__ = ["read_input", "refuse_shape"]
-
-
-def read_input(signature: Signature, x: object) -> NDArray[Any]:
-    """Read x as one array of real numbers of any precision and layout."""
-    _refuse_several(signature.head, x)
-    return real_array(x, signature.head, "x")
+__all__ = ["is_several", "refuse_own_lengths", "refuse_packed", "refuse_reset_of", "refuse_shape"]
 
 
 def refuse_shape(signature: Signature, shape: Shape) -> NoReturn:
@@ -25,31 +18,23 @@ def refuse_shape(signature: Signature, shape: Shape) -> NoReturn:
     head, wanted = signature.head, signature.input_size
     because = f"because batch_first={signature.batch_first}."
     if len(shape) == 2:
-        advice = (
-            "one sequence (time, features): pass x[None]"
-            if signature.batch_first
-            else ("one sequence (time, features): pass x[:, None, :]")
-        )
-        if wanted == 1 and shape[1] != 1:
-            advice = f"sequences of one feature: pass x[:, :, None], then read as {signature.axes}"
-        raise NotImplementedError(
-            explain(
-                head,
-                "`x` has 2 axes; unbatched input is not implemented in this version.",
-                f"x.shape = {shape}, expected 3 axes {signature.axes} {because}",
-                f"If x is {advice}.",
-            )
-        )
+        advice = f"Features are the last axis: pass {wanted} of them, or make the layer with input_size={shape[1]}."
+        if wanted == 1:
+            advice = f"If x is sequences of one feature: pass x[:, :, None], then read as {signature.axes}."
+        elif shape[0] == wanted:
+            advice = f"Axis 0 has {wanted} entries: if these are the features, pass x.T."
+        problem = f"`x` has {shape[1]} features, expected {wanted}."
+        raise ValueError(explain(head, problem, f"x.shape = {shape} read as one sequence (time, features).", advice))
     if len(shape) != 3:
         merge = (
             f"If the last {len(shape) - 2} axes are all features: pass x.reshape({shape[0]}, {shape[1]}, -1)."
             if (len(shape) > 3)
-            else "If x is one sequence of one feature: pass x.reshape(1, -1, 1) to a layer with batch_first=True."
+            else "If x is one sequence of one feature: pass x[:, None]."
         )
         raise ValueError(
             explain(
                 head,
-                f"`x` has {len(shape)} axes, expected 3.",
+                f"`x` has {len(shape)} axes, expected 3, or 2 for one sequence.",
                 f"x.shape = {shape}, expected {signature.axes} {because}",
                 merge if shape else "Pass an array with these three axes.",
             )
@@ -70,22 +55,44 @@ def refuse_shape(signature: Signature, shape: Shape) -> NoReturn:
     )
 
 
-def _refuse_several(head: str, x: object) -> None:
-    """Refuse what is not one array of sequences; a nested list of numbers is one."""
+def is_several(head: str, x: object) -> TypeGuard[Sequence[object]]:
+    """Whether x is a list of sequences; a nested list of numbers is one array."""
     if hasattr(x, "last_output"):
         raise TypeError(explain(head, "`x` is a whole result.", "Pass its output: `layer(result.output)`."))
-    if hasattr(x, "batch_sizes"):
-        raise NotImplementedError(
-            explain(
-                head, "`x` is a packed sequence, which is not implemented in this version.", "Pass one padded array."
-            )
+    return isinstance(x, list | tuple) and any(getattr(item, "ndim", 0) > 0 for item in x)
+
+
+def refuse_packed(signature: Signature, shape: Shape) -> NoReturn:
+    """Raise for a packed sequence whose data are not (steps, features)."""
+    raise ValueError(
+        explain(
+            signature.head,
+            f"`x.data` has shape {shape}, expected (sum of lengths, {signature.input_size}).",
+            "x is a packed sequence: its data hold the features of every step of every sequence.",
         )
-    if isinstance(x, list | tuple) and any(getattr(item, "ndim", 0) > 0 for item in x):
-        raise NotImplementedError(
-            explain(
-                head,
-                f"`x` is a {type(x).__name__} of {len(x)} arrays; sequences of different lengths are not "
-                "implemented in this version.",
-                "If they have one length, pass np.stack(x, axis=1), or np.stack(x) to a layer with batch_first=True.",
-            )
+    )
+
+
+def refuse_own_lengths(signature: Signature, form: Form) -> NoReturn:
+    """Raise for lengths of what has its own."""
+    if isinstance(form, Rows):
+        what, advice = "a list of arrays, which have their own", "Pass x[n][:length] in the list."
+    elif isinstance(form, PackedRows):
+        what, advice = "a packed sequence, which has its own", "Leave `lengths` out."
+    else:
+        what, advice = "one sequence (time, features)", "Pass x[:length]."
+    raise ValueError(explain(signature.head, f"`lengths` was given, but x is {what}.", advice))
+
+
+def refuse_reset_of(signature: Signature, form: Form) -> NoReturn:
+    """Raise for resets of what is not one array."""
+    if isinstance(form, Rows):
+        what, advice = (
+            "a list of arrays",
+            "Cut the arrays where the state is reset, or pass one padded array and lengths.",
         )
+    else:
+        what, advice = "a packed sequence", "Pass pad_packed_sequence(x), which gives one array and lengths."
+    raise NotImplementedError(
+        explain(signature.head, f"`reset` is available for arrays only, and x is {what}.", advice)
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,15 @@ from numrnn import _threads
 from numrnn._types import Array, Shape
 from numrnn.cellspec import CELLS, CellSpec
 from numrnn.engine import memory
-from numrnn.engine.arrays import is_ready, ready
-from numrnn.engine.inputs import read_input, refuse_shape
+from numrnn.engine.arrays import is_ready, ready, real_array
+from numrnn.engine.forms import Form, OneSequence, PackedRows, Rows, joined, packed_form, read_rows, rows_form
+from numrnn.engine.inputs import is_several, refuse_own_lengths, refuse_packed, refuse_reset_of, refuse_shape
+from numrnn.engine.packed import Integers
+from numrnn.engine.raggedness import read_lengths, read_reset
 from numrnn.engine.signature import HasSignature, Signature
 from numrnn.engine.states import read_state
 
-__all__ = ["Plan", "Purpose", "kept_plan", "plan_call", "plan_shape"]
+__all__ = ["Call", "Plan", "Purpose", "kept_plan", "plan_call", "plan_shape"]
 
 Purpose: TypeAlias = Literal["output", "last", "training"]
 """What a call must hold in memory: the output, the last states alone, or everything that backward needs."""
@@ -74,11 +77,31 @@ class Plan:
         return (states + positions * steps) * self.dtype.itemsize
 
 
-def plan_shape(signature: Signature, shape: Shape, n_threads: int) -> Plan:
-    """Check the shape of x and derive the plan."""
+class Call(NamedTuple):
+    """A call, checked: what the engine runs.
+
+    x has the layer's dtype and is C-contiguous, (T, N, I) or (N, T, I) as the plan says, rows one after the other where
+    the plan is flat. The states are full (L*D, N, ...), or None where not given. `form` is how the user has what the
+    engine has as three axes; None: the same way.
+    """
+
+    plan: Plan
+    x: Array
+    h_0: Array | None
+    c_0: Array | None
+    lengths: Integers | None = None
+    resets: NDArray[np.uint8] | None = None
+    form: Form | None = None
+
+
+def plan_shape(signature: Signature, shape: Shape, n_threads: int, *, flat: bool = False) -> Plan:
+    """Check the shape of x and derive the plan; one sequence (T, I) is a batch of one."""
+    if len(shape) == 2 and shape[1] == signature.input_size:
+        shape = (1, *shape) if signature.batch_first else (shape[0], 1, shape[1])
     if len(shape) != 3 or shape[2] != signature.input_size:
         refuse_shape(signature, shape)
-    seq_len, batch_size = (shape[1], shape[0]) if signature.batch_first else (shape[0], shape[1])
+    batch_first = signature.batch_first
+    seq_len, batch_size = (shape[1], shape[0]) if batch_first else (shape[0], shape[1])
     return Plan(
         CELLS[signature.cell],
         signature.dtype,
@@ -88,11 +111,11 @@ def plan_shape(signature: Signature, shape: Shape, n_threads: int) -> Plan:
         signature.hidden_size,
         signature.num_layers,
         signature.bias,
-        signature.batch_first,
+        batch_first,
         n_threads,
         signature.num_directions,
         signature.output_size,
-        flat=False,
+        flat,
     )
 
 
@@ -100,18 +123,29 @@ def plan_shape(signature: Signature, shape: Shape, n_threads: int) -> Plan:
 def kept_plan(signature: Signature, shape: Shape, n_threads: int, purpose: Purpose) -> Plan:
     """The plan of a shape whose results this machine can hold; what raises is not kept."""
     plan = plan_shape(signature, shape, n_threads)
-    memory.require(
-        plan.bytes_for(purpose),
-        signature.head,
-        f"{'training on' if purpose == 'training' else 'the result of'} x of shape {shape}",
-        "Split the batch, or split time and carry `result.state` over.",
-    )
+    _require(signature, plan, purpose, f"x of shape {shape}")
     return plan
 
 
+def _require(signature: Signature, plan: Plan, purpose: Purpose, what: str, positions: int | None = None) -> None:
+    memory.require(
+        plan.bytes_for(purpose, positions),
+        signature.head,
+        f"{'training on' if purpose == 'training' else 'the result of'} {what}",
+        "Split the batch, or split time and carry `result.state` over.",
+    )
+
+
 def plan_call(
-    layer: HasSignature, x: object, state: object, *, n_threads: int | None, purpose: Purpose = "output"
-) -> tuple[Plan, Array, Array | None, Array | None]:
+    layer: HasSignature,
+    x: object,
+    state: object,
+    *,
+    lengths: object = None,
+    reset: object = None,
+    n_threads: int | None,
+    purpose: Purpose = "output",
+) -> Call:
     """Check the arguments of a call.
 
     Parameters
@@ -119,9 +153,11 @@ def plan_call(
     layer
         The layer that is called.
     x
-        What the user passed: anything that reads as an array of real numbers.
+        What the user passed: anything that reads as an array of real numbers, a list of sequences, a packed sequence.
     state
         h_0, (h_0, c_0), or None.
+    lengths, reset
+        Numbers of steps, and where states begin anew; or None.
     n_threads
         The call's own setting: None, an int of 1 or more, or -1.
     purpose
@@ -129,27 +165,79 @@ def plan_call(
 
     Returns
     -------
-    plan, x, h_0, c_0
-        The arrays have the layer's dtype and are C-contiguous in the user's layout, the states full (L*D, N, ...), or None
-        where not given. Copies only where needed; the user's arrays are never written.
+    Call
+        Copies only where needed; the user's arrays are never written.
     """
     signature = layer.signature
     dtype = signature.dtype
     threads = _threads.resolve(n_threads)
-    if is_ready(x, dtype):
+    form: Form | None = None
+    resets: NDArray[np.uint8] | None = None
+    steps: Integers | None = None
+    if is_ready(x, dtype) and x.ndim == 3:
         array, plan = x, kept_plan(signature, x.shape, threads, purpose)
+    elif hasattr(x, "batch_sizes"):
+        form = packed_form(x)
+        data = real_array(form.packed.data, signature.head, "x.data")
+        if data.shape[1:] != (signature.input_size,):
+            refuse_packed(signature, data.shape)
+        flat = ready(data, dtype, signature.head, "x.data")[form.places]
+        array, plan, steps = _rows(signature, flat, form.lengths, threads, purpose, "a packed sequence")
+    elif is_several(signature.head, x):
+        arrays = read_rows(signature, x)
+        form = rows_form(arrays)
+        flat = joined(arrays, signature.input_size, dtype, signature.head, "x")
+        array, plan, steps = _rows(signature, flat, form.lengths, threads, purpose, f"a list of {len(x)} arrays")
     else:
-        given = read_input(signature, x)
+        given = real_array(x, signature.head, "x")
         plan = kept_plan(signature, given.shape, threads, purpose)
         array = ready(given, dtype, signature.head, "x")
-    if state is None:
-        return plan, array, None, None
+        if array.ndim == 2:
+            form = OneSequence(plan.seq_len)
+            array = array.reshape(*plan.output_shape[:2], plan.input_size)
+    if lengths is not None:
+        if form is not None:
+            refuse_own_lengths(signature, form)
+        steps = read_lengths(signature, lengths, plan.seq_len, plan.batch_size)
+    if reset is not None:
+        if isinstance(form, Rows | PackedRows):
+            refuse_reset_of(signature, form)
+        shape = (plan.seq_len,) if form is not None else plan.output_shape[:2]
+        resets = read_reset(signature, reset, shape)
+    h_0, c_0 = (
+        (None, None) if state is None else _state(signature, plan, state, unbatched=isinstance(form, OneSequence))
+    )
+    return Call(plan, array, h_0, c_0, steps, resets, form)
+
+
+def _rows(
+    signature: Signature, flat: Array, lengths: Integers, n_threads: int, purpose: Purpose, what: str
+) -> tuple[Array, Plan, Integers | None]:
+    """x, the plan and the lengths of rows that stand one after the other."""
+    longest, batch_size = int(lengths.max(initial=0)), len(lengths)
+    equal = longest * batch_size == len(flat)
+    plan = plan_shape(
+        signature._replace(batch_first=equal),
+        (batch_size, longest, signature.input_size) if equal else (longest, batch_size, signature.input_size),
+        n_threads,
+        flat=not equal,
+    )
+    _require(signature, plan, purpose, what, len(flat))
+    if equal:  # an ordinary batch, batch first
+        return flat.reshape(batch_size, longest, signature.input_size), plan, None
+    return flat, plan, lengths
+
+
+def _state(signature: Signature, plan: Plan, state: object, *, unbatched: bool) -> tuple[Array, Array | None]:
     # a state that comes from the call before needs no second look: small calls are counted in microseconds
-    if type(state) is tuple and len(state) == 2 and plan.spec.has_cell_state:
+    dtype = plan.dtype
+    if unbatched:
+        pass
+    elif type(state) is tuple and len(state) == 2 and plan.spec.has_cell_state:
         h_0, c_0 = state
         if is_ready(h_0, dtype) and h_0.shape == plan.state_shape:
             if is_ready(c_0, dtype) and c_0.shape == plan.cell_shape:
-                return plan, array, h_0, c_0
+                return h_0, c_0
     elif is_ready(state, dtype) and state.shape == plan.state_shape and not plan.spec.has_cell_state:
-        return plan, array, state, None
-    return plan, array, *read_state(signature, plan.seq_len, plan.batch_size, state)
+        return state, None
+    return read_state(signature, plan.seq_len, plan.batch_size, state, unbatched=unbatched)

@@ -42,10 +42,12 @@ def state_parts(signature: Signature, state: object) -> tuple[object, ...]:
     )
 
 
-def read_state(signature: Signature, seq_len: int, batch_size: int, state: object) -> tuple[Array, Array | None]:
+def read_state(
+    signature: Signature, seq_len: int, batch_size: int, state: object, *, unbatched: bool = False
+) -> tuple[Array, Array | None]:
     """Return h_0 and, where the cell has one, c_0: in the shapes of `Plan.state_shape` and `Plan.cell_shape`, ready for a kernel.
 
-    A batch axis of 1 stands for every row.
+    A batch axis of 1 stands for every row. The states of one sequence, `unbatched`, have no batch axis.
     """
     if hasattr(state, "last_output") and hasattr(state, "state"):
         raise TypeError(
@@ -53,20 +55,37 @@ def read_state(signature: Signature, seq_len: int, batch_size: int, state: objec
         )
     parts = state_parts(signature, state)
     arrays = [
-        _read(signature, seq_len, batch_size, part, name) for part, name in zip(parts, ("h_0", "c_0"), strict=False)
+        _read(signature, seq_len, batch_size, part, name, unbatched)
+        for part, name in zip(parts, ("h_0", "c_0"), strict=False)
     ]
     return arrays[0], arrays[1] if len(arrays) == 2 else None
 
 
-def _read(signature: Signature, seq_len: int, batch_size: int, part: object, name: str) -> Array:
+def _read(signature: Signature, seq_len: int, batch_size: int, part: object, name: str, unbatched: bool) -> Array:
     array: NDArray[Any] = real_array(part, signature.head, name)
     hidden = signature.output_size if name == "h_0" else signature.hidden_size
     shape = (signature.num_layers * signature.num_directions, batch_size, hidden)
+    if unbatched:
+        if array.shape != (shape[0], hidden):
+            _refuse_unbatched(signature, shape, array.shape, name)
+        array = array[:, None]
     if array.shape != shape:
         if array.shape != (shape[0], 1, hidden):
             _refuse_shape(signature, seq_len, shape, array.shape, name)
         array = np.broadcast_to(array, shape)
     return ready(array, signature.dtype, signature.head, name)
+
+
+def _refuse_unbatched(signature: Signature, full: Shape, shape: Shape, name: str) -> NoReturn:
+    expected = (full[0], full[2])
+    axes = signature.state_axes(name).replace(" batch,", "")
+    read = f"x is one sequence (time, features), so its state has no batch axis either: {axes}."
+    advice = "To continue a sequence pass `result.state`; to start one pass nothing."
+    if shape == full:
+        advice = f"Pass {name}[:, 0], or give x its batch axis."
+    elif shape == expected[1:] and expected[0] == 1:
+        advice = f"The axis of layers is missing: pass {name}[None]."
+    raise ValueError(explain(signature.head, f"`{name}` has shape {shape}, expected {expected}.", read, advice))
 
 
 def _refuse_shape(signature: Signature, seq_len: int, expected: Shape, shape: Shape, name: str) -> NoReturn:

@@ -33,15 +33,18 @@ def describe(layer: _Described, shape: object) -> str:
         )
     sizes = tuple(count(signature.head, f"shape[{axis}]", size, least=0) for axis, size in enumerate(shape))
     plan = plan_shape(signature, sizes, 1)
-    lines = [repr(layer), f"  x.shape = {sizes} is read as {signature.axes} because batch_first={plan.batch_first}."]
+    batched = len(sizes) == 3
+    read = f"{signature.axes} because batch_first={plan.batch_first}" if batched else "one sequence (time, features)"
+    lines = [repr(layer), f"  x.shape = {sizes} is read as {read}."]
     for title, rows in (
         ("axes", _axes(plan)),
         ("given", _given(plan)),
         ("returned", _returned(plan)),
-        ("identities", _identities(plan)),
+        ("identities", _identities(plan, batched)),
         ("gradients, of vjp's pullback", _gradients(plan)),
         ("memory", _memory(plan, layer.num_parameters)),
     ):
+        rows = rows if batched else [_without_batch(row) for row in rows if row[0] != "N"]
         names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
         lines += ["", f"  {title}", *(f"    {a:<{names}}  {b:<{values}}  {c}".rstrip() for a, b, c in rows)]
     return "\n".join(lines)
@@ -128,10 +131,17 @@ def _returned(plan: Plan) -> _Rows:
     return [row for row in rows if cell or row[0] not in ("c_n", "final_cell")]
 
 
-def _identities(plan: Plan) -> _Rows:
+def _without_batch(row: tuple[str, str, str]) -> tuple[str, str, str]:
+    name, shape, meaning = row
+    shape = shape.replace("N=1, ", "")
+    return name, shape, meaning.replace("the sequences", "the sequence").replace("; never batch-first", "")
+
+
+def _identities(plan: Plan, batched: bool) -> _Rows:
     rows: _Rows = []
-    first, last = ("output[:, 0", "output[:, -1") if plan.batch_first else ("output[0", "output[-1")
-    tracks, hidden, gap = plan.num_directions, plan.output_size, "" if plan.batch_first else ", :"
+    rows_first = plan.batch_first and batched
+    first, last = ("output[:, 0", "output[:, -1") if rows_first else ("output[0", "output[-1")
+    tracks, hidden, gap = plan.num_directions, plan.output_size, ", :" if batched and not rows_first else ""
     if not plan.seq_len:
         rows.append(("h_n == h_0", "", "there is no step: output is empty, the state is the one given"))
     elif tracks == 1:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import numbers
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from numrnn._errors import explain
 from numrnn._types import Array
+from numrnn.engine.packed import PackedSequence
 
-__all__ = ["Gradients"]
+__all__ = ["Gradients", "shape_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,8 +22,9 @@ class Gradients:
 
     Attributes
     ----------
-    x : array, in the shape of the input; None if it was not asked for
-    h_0 : array, in the shape of the state given, or (L, N, H); None where there is no state
+    x : in the form of the input: an array, a list of arrays or a packed sequence; None if it was not asked for
+        0 at padded steps.
+    h_0 : array, in the shape of the state given, or of `h_n`; None where there is no state
     c_0 : the same; None where the cell has no cell state
     parameters : dict of str to array
         The keys and shapes of the layer's own `parameters`.
@@ -41,7 +43,7 @@ class Gradients:
 
     __array_ufunc__: ClassVar[None] = None  # or an array would multiply element by element
 
-    x: Array | None
+    x: Any
     h_0: Array | None
     c_0: Array | None
     parameters: dict[str, Array]
@@ -63,7 +65,7 @@ class Gradients:
                 )
             )
         return Gradients(
-            _sum(self.x, other.x),
+            _sum_of_steps(self.x, other.x),
             _sum(self.h_0, other.h_0),
             _sum(self.c_0, other.c_0),
             {name: value + other.parameters[name] for name, value in self.parameters.items()},
@@ -74,7 +76,7 @@ class Gradients:
             return NotImplemented
         factor = float(scalar)  # a Python float leaves float32 arrays as they are, a NumPy float64 would not
         return Gradients(
-            None if self.x is None else self.x * factor,
+            _scaled(self.x, factor),
             None if self.h_0 is None else self.h_0 * factor,
             None if self.c_0 is None else self.c_0 * factor,
             {name: value * factor for name, value in self.parameters.items()},
@@ -94,11 +96,41 @@ class Gradients:
 
     def __repr__(self) -> str:
         parts = [
-            f"{name} {value.shape}"
+            f"{name} {shape_of(value)}"
             for name, value in (("x", self.x), ("h_0", self.h_0), ("c_0", self.c_0))
             if value is not None
         ]
         return f"Gradients({', '.join([*parts, f'{len(self.parameters)} parameters'])})"
+
+
+def shape_of(steps: Any) -> str:
+    """The shape of an array, or what stands for it in a list or a packed sequence."""
+    if isinstance(steps, list):
+        return f"of {len(steps)} sequences"
+    return f"packed {steps.data.shape}" if isinstance(steps, PackedSequence) else str(steps.shape)
+
+
+def _sum_of_steps(left: Any, right: Any) -> Any:
+    """The sum of gradients of x in any form, None where they do not match."""
+    if isinstance(left, list) and isinstance(right, list):
+        sums = [_sum(one, other) for one, other in zip(left, right, strict=False)]
+        return sums if len(left) == len(right) and all(part is not None for part in sums) else None
+    if isinstance(left, PackedSequence) and isinstance(right, PackedSequence):
+        alike = all(_equal(one, other) for one, other in zip(left[1:], right[1:], strict=True))
+        return left._replace(data=left.data + right.data) if alike else None
+    return _sum(left, right) if isinstance(left, np.ndarray) and isinstance(right, np.ndarray) else None
+
+
+def _equal(left: Any, right: Any) -> bool:
+    return np.array_equal(left, right) if left is not None and right is not None else left is right
+
+
+def _scaled(steps: Any, factor: float) -> Any:
+    if isinstance(steps, list):
+        return [array * factor for array in steps]
+    if isinstance(steps, PackedSequence):
+        return steps._replace(data=steps.data * factor)
+    return None if steps is None else steps * factor
 
 
 def _shapes(parameters: dict[str, Array]) -> dict[str, tuple[int, ...]]:

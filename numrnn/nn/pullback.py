@@ -9,6 +9,7 @@ import numpy as np
 from numrnn._types import Array, ArrayLike
 from numrnn.engine import backward
 from numrnn.engine.cotangents import read_cotangents
+from numrnn.engine.forms import Form
 from numrnn.engine.plan import Plan
 from numrnn.engine.signature import Signature
 from numrnn.nn.arguments import flag
@@ -23,12 +24,15 @@ class Pullback:
     It keeps the weights it was made with, whatever becomes of the layer.
     """
 
-    __slots__ = ("_plan", "_saved", "_shared_states", "_signature")
+    __slots__ = ("_form", "_plan", "_saved", "_shared_states", "_signature")
 
-    def __init__(self, signature: Signature, plan: Plan, saved: Any, shared_states: tuple[bool, bool]) -> None:
+    def __init__(
+        self, signature: Signature, plan: Plan, saved: Any, shared_states: tuple[bool, bool], form: Form | None
+    ) -> None:
         self._signature = signature
         self._plan = plan
         self._saved = saved
+        self._form = form
         self._shared_states = shared_states  # h_0, c_0 were given as one row for the whole batch
 
     def __call__(
@@ -44,7 +48,8 @@ class Pullback:
         Parameters
         ----------
         d_output, d_h_n, d_c_n : array, optional
-            Cotangents in the shapes of `output`, `h_n`, `c_n`; None means zero.
+            Cotangents in the shapes and form of `output`, `h_n`, `c_n`; None means zero. What they hold at padded steps
+            is ignored.
         x_gradient : bool
             Whether the gradient of x is wanted; without it the call is faster.
 
@@ -69,9 +74,13 @@ class Pullback:
         (4, 1, 2)
         """
         x_gradient = flag(self._signature.head, "x_gradient", x_gradient)
-        cotangents = read_cotangents(self._signature, self._plan, d_output, d_h_n, d_c_n)
+        cotangents = read_cotangents(self._signature, self._plan, self._form, d_output, d_h_n, d_c_n)
         d_x, d_h_0, d_c_0, d_parameters = backward.run(self._saved, *cotangents, x_gradient=x_gradient)
-        shared_h, shared_c = self._shared_states
+        form, (shared_h, shared_c) = self._form, self._shared_states
+        if form is not None:
+            d_x = None if d_x is None else form.steps(d_x)
+            d_h_0 = form.state(d_h_0)
+            d_c_0 = None if d_c_0 is None else form.state(d_c_0)
         return Gradients(d_x, _over_rows(d_h_0, shared_h), _over_rows(d_c_0, shared_c), d_parameters)
 
     def __repr__(self) -> str:

@@ -14,12 +14,13 @@ from numrnn._types import Array, ArrayLike, StateLike
 from numrnn.cellspec import CELLS, CellSpec, parameter_shapes
 from numrnn.engine import forward, memory
 from numrnn.engine.panels import Panels
-from numrnn.engine.plan import plan_call
+from numrnn.engine.plan import Call, Purpose, plan_call
 from numrnn.engine.signature import Signature
 from numrnn.engine.states import state_parts
 from numrnn.nn.arguments import choice, count, dropout_rate, element_type, flag, not_yet, seed_number
 from numrnn.nn.describe import describe
 from numrnn.nn.init import INITS, initial_parameters
+from numrnn.nn.internals import read_internals
 from numrnn.nn.parameters import HasParameters, freeze
 from numrnn.nn.pullback import Pullback
 from numrnn.nn.results import Result
@@ -159,11 +160,20 @@ class Recurrent(HasParameters, ABC):
         Parameters
         ----------
         x : array (T, N, input_size), or (N, T, input_size) if batch_first
-            Real numbers of any kind; cast to the layer's dtype, never changed. T=0 and N=0 are legal.
+            Real numbers of any kind; cast to the layer's dtype, never changed. T=0 and N=0 are legal. Also one sequence
+            (T, input_size), whose results have no batch axis; a list of sequences of any lengths, whose `output` is a
+            list; or a `PackedSequence`, whose `output` is one.
         state : array h_0, for LSTM a pair (h_0, c_0), optional
-            (num_layers, N, hidden_size) each, never batch-first; a batch axis of 1 stands for every row; None is zero.
-        lengths, reset, internals
-            Not implemented in this version.
+            (L*D, N, H_out) and (L*D, N, H), never batch-first, rows in the user's order; a batch axis of 1 stands for
+            every row; None is zero.
+        lengths : array of int (N,), optional
+            Steps of each row, 0 to T, in any order; the rest of the row is padding, which is not read: it may be NaN.
+            There `output` is 0; `h_n` is each row's state after its own last step, without any the initial one.
+        reset : array of bool, shaped like x without its features, optional
+            True at a step: the row's state is zero before it, also at the first, where it cuts the given one. For
+            arrays only, and not with bidirectional.
+        internals : bool
+            Whether `result.internals` holds the states and gates of every step; all arrays are read-only then.
         n_threads : int, optional
             1 or more, or -1 for all; None is the package's setting. Results do not depend on it.
 
@@ -178,6 +188,8 @@ class Recurrent(HasParameters, ABC):
             A wrong shape.
         TypeError
             Something that is no array of real numbers; a state of the wrong kind.
+        NotImplementedError
+            `reset` where it has no meaning.
         MemoryError
             The result would not fit into this machine.
 
@@ -190,11 +202,10 @@ class Recurrent(HasParameters, ABC):
         >>> output.shape, h_n.shape, c_n.shape
         ((10, 3, 8), (1, 3, 8), (1, 3, 8))
         """
-        if lengths is not None or reset is not None or internals is not False:
-            self._refuse(lengths=lengths, reset=reset, internals=internals)
-        plan, array, h_0, c_0 = plan_call(self, x, state, n_threads=n_threads)
-        run = forward.run(plan, self._panels(), array, h_0, c_0, keep=False)
-        return Result(run.output, run.h_n, run.c_n, plan.num_directions)
+        keep = internals is not False and flag(self._head, "internals", internals)
+        purpose: Purpose = "training" if keep else "output"
+        call = plan_call(self, x, state, lengths=lengths, reset=reset, n_threads=n_threads, purpose=purpose)
+        return self._result(call, self._run(call, keep=keep), kept=keep, internals=keep)
 
     def last(
         self,
@@ -219,7 +230,7 @@ class Recurrent(HasParameters, ABC):
 
         Raises
         ------
-        ValueError, TypeError, MemoryError
+        ValueError, TypeError, NotImplementedError, MemoryError
             As in a plain call.
 
         Examples
@@ -229,11 +240,8 @@ class Recurrent(HasParameters, ABC):
         >>> numrnn.GRU(4, 8).last(np.zeros((10, 3, 4))).last_output.shape
         (3, 8)
         """
-        if lengths is not None or reset is not None:
-            self._refuse(lengths=lengths, reset=reset)
-        plan, array, h_0, c_0 = plan_call(self, x, state, n_threads=n_threads, purpose="last")
-        run = forward.run(plan, self._panels(), array, h_0, c_0, keep=False, last=True)
-        return Result(None, run.h_n, run.c_n, plan.num_directions)
+        call = plan_call(self, x, state, lengths=lengths, reset=reset, n_threads=n_threads, purpose="last")
+        return self._result(call, self._run(call, last=True))
 
     def vjp(
         self,
@@ -253,11 +261,11 @@ class Recurrent(HasParameters, ABC):
 
         Parameters
         ----------
-        x, state, n_threads
+        x, state, lengths, reset, internals, n_threads
             As in a plain call. x is kept by reference: do not change it before the last pullback.
         seed, t0, row0 : int
             Of dropout masks; without dropout they change nothing.
-        lengths, reset, recompute, internals
+        recompute
             Not implemented in this version.
 
         Returns
@@ -269,7 +277,7 @@ class Recurrent(HasParameters, ABC):
 
         Raises
         ------
-        ValueError, TypeError, MemoryError
+        ValueError, TypeError, NotImplementedError, MemoryError
             As in a plain call.
 
         Examples
@@ -283,15 +291,18 @@ class Recurrent(HasParameters, ABC):
         >>> gradients.x.shape, gradients.parameters["weight_hh_l0"].shape
         ((10, 3, 4), (32, 8))
         """
-        if lengths is not None or reset is not None or recompute is not None or internals is not False:
-            self._refuse(lengths=lengths, reset=reset, recompute=recompute, internals=internals)
+        if recompute is not None and recompute is not False:
+            advice = "Split the batch to save memory."
+            raise not_yet(self._head, "recompute", "vjp keeps the gates of every step", advice)
+        internals = flag(self._head, "internals", internals)
         seed_number(self._head, seed)
         count(self._head, "t0", t0, least=0)
         count(self._head, "row0", row0, least=0)
-        plan, array, h_0, c_0 = plan_call(self, x, state, n_threads=n_threads, purpose="training")
-        run = forward.run(plan, self._panels(), array, h_0, c_0, keep=True)
-        result = Result(_read_only(run.output), _read_only(run.h_n), _read_only(run.c_n), plan.num_directions)
-        return result, Pullback(self.signature, plan, run.saved, self._shared(state, plan.batch_size))
+        call = plan_call(self, x, state, lengths=lengths, reset=reset, n_threads=n_threads, purpose="training")
+        run = self._run(call, keep=True)
+        result = self._result(call, run, kept=True, internals=internals)
+        shared = self._shared(state, call.plan.batch_size)
+        return result, Pullback(self.signature, call.plan, run.saved, shared, call.form)
 
     def describe(self, shape: Sequence[int]) -> str:
         """Return a text that names the axes of every input and output, how they are tied, and the memory needed.
@@ -299,7 +310,7 @@ class Recurrent(HasParameters, ABC):
         Parameters
         ----------
         shape : sequence of int
-            Shape of x, in the layer's own layout.
+            Shape of x, in the layer's own layout; (T, input_size) for one sequence.
 
         Returns
         -------
@@ -319,35 +330,41 @@ class Recurrent(HasParameters, ABC):
         """
         return describe(self, shape)
 
+    def _run(self, call: Call, *, keep: bool = False, last: bool = False) -> forward.Run:
+        return forward.run(
+            call.plan,
+            self._panels(),
+            call.x,
+            call.h_0,
+            call.c_0,
+            keep=keep,
+            last=last,
+            lengths=call.lengths,
+            resets=call.resets,
+        )
+
+    @staticmethod
+    def _result(call: Call, run: forward.Run, *, kept: bool = False, internals: bool = False) -> Result:
+        """The run's arrays in the user's form; read-only views where the run keeps them for backward."""
+        plan, form = call.plan, call.form
+        found = read_internals(plan, run.saved, form) if internals else None
+        parts = [run.output, run.h_n, run.c_n]
+        if kept:
+            parts = [None if part is None else _read_only(part) for part in parts]
+        output, h_n, c_n = parts
+        assert h_n is not None
+        if form is None:
+            return Result(output, h_n, c_n, plan.num_directions, found)
+        steps = None if output is None else form.steps(output)
+        c_n = None if c_n is None else form.state(c_n)
+        return Result(steps, form.state(h_n), c_n, plan.num_directions, found)
+
     def _shared(self, state: object, batch_size: int) -> tuple[bool, bool]:
         """Whether h_0 and c_0 were given as one row for the whole batch."""
         if state is None or batch_size == 1:
             return False, False
         shared = [np.asarray(part).shape[1] != batch_size for part in state_parts(self.signature, state)]
         return shared[0], shared[-1]
-
-    def _refuse(
-        self, *, lengths: object = None, reset: object = None, recompute: object = None, internals: object = False
-    ) -> None:
-        """Raise for arguments that this version knows only by name."""
-        head = self._head
-        if lengths is not None:
-            raise not_yet(
-                head, "lengths", "all rows have the length of x", "Group sequences of one length into one call."
-            )
-        if reset is not None:
-            raise not_yet(
-                head, "reset", "states run through", "Split x in time and pass the state that the rest starts from."
-            )
-        if recompute is not None and recompute is not False:
-            raise not_yet(head, "recompute", "vjp keeps the gates of every step", "Split the batch to save memory.")
-        if flag(head, "internals", internals):
-            raise not_yet(
-                head,
-                "internals",
-                "gates of the steps are not handed out",
-                "The result has output, h_n and, for LSTM, c_n.",
-            )
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in self.__dict__ and not name.startswith("_"):
@@ -385,10 +402,8 @@ def _arguments(layer: type) -> list[tuple[str, inspect.Parameter]]:
     return list(inspect.signature(layer).parameters.items())
 
 
-def _read_only(array: Array | None) -> Any:
+def _read_only(array: Array) -> Array:
     """A read-only view: the array itself is backward's."""
-    if array is None:
-        return None
     view = array.view()
     view.flags.writeable = False
     return view

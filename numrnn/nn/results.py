@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from numrnn._types import Array, State
+from numrnn.nn.gradients import shape_of
+from numrnn.nn.internals import Internals
 
 __all__ = ["Result"]
 
@@ -15,15 +18,17 @@ class Result:
     """Outputs and last states of a recurrent layer.
 
     Unpacks as in PyTorch: `output, (h_n, c_n) = lstm(x)`, `output, h_n = gru(x)`.
-    T time, N batch, H hidden_size, L num_layers, D num_directions.
+    T time, N batch, H hidden_size, L num_layers, D num_directions, H_out proj_size or H. Of one unbatched sequence no array
+    has an axis N.
 
     Attributes
     ----------
-    output : array (T, N, D*H), or (N, T, D*H) if batch_first; None from `last`
-        h_t of the top layer at every step.
-    h_n : array (L*D, N, H)
-        The last hidden state of every layer and direction.
-    internals : None
+    output : array (T, N, D*H_out), or (N, T, D*H_out) if batch_first; None from `last`
+        h_t of the top layer at every step, forward half, then reverse half; 0 at padded steps. Of one sequence
+        (T, D*H_out), of a list of sequences a list, of a packed sequence a packed sequence.
+    h_n : array (L*D, N, H_out)
+        The last hidden state of every layer and direction: row layer * D + direction.
+    internals : Internals or None
         Gates and states of every step, where they were asked for.
 
     Examples
@@ -39,16 +44,23 @@ class Result:
 
     __slots__ = ("_c_n", "_num_directions", "h_n", "internals", "output")
 
-    output: Array | None
+    output: Any
     h_n: Array
-    internals: None
+    internals: Internals | None
 
-    def __init__(self, output: Array | None, h_n: Array, c_n: Array | None, num_directions: int = 1) -> None:
+    def __init__(
+        self,
+        output: Any,
+        h_n: Array,
+        c_n: Array | None,
+        num_directions: int = 1,
+        internals: Internals | None = None,
+    ) -> None:
         self.output = output
         self.h_n = h_n
         self._c_n = c_n
         self._num_directions = num_directions
-        self.internals = None
+        self.internals = internals
 
     @property
     def c_n(self) -> Array:
@@ -64,7 +76,7 @@ class Result:
 
     @property
     def final_hidden(self) -> Array:
-        """h_n with its first axis unfolded: (L, D, N, H)."""
+        """h_n with its first axis unfolded: (L, D, N, H_out)."""
         return self._unfold(self.h_n)
 
     @property
@@ -76,7 +88,10 @@ class Result:
 
     @property
     def last_output(self) -> Array:
-        """The top layer's last hidden state, directions side by side: (N, D*H)."""
+        """The top layer's last hidden state, directions side by side: (N, D*H_out).
+
+        The forward half is from each row's own last step, the reverse half from its first, where that direction ends.
+        """
         if self._num_directions == 1:
             top: Array = self.h_n[-1]
             return top
@@ -87,16 +102,16 @@ class Result:
         layers = len(state) // self._num_directions
         return state.reshape(layers, self._num_directions, *state.shape[1:])
 
-    def __iter__(self) -> Iterator[Array | State | None]:
+    def __iter__(self) -> Iterator[Any]:
         yield self.output
         yield self.state
 
     def __len__(self) -> int:
         return 2
 
-    def __getitem__(self, index: int) -> Array | State | None:
+    def __getitem__(self, index: int) -> Any:
         return (self.output, self.state)[index]
 
     def __repr__(self) -> str:
-        shapes = [("output", self.output), ("h_n", self.h_n), ("c_n", self._c_n)]
-        return f"Result({', '.join(f'{name} {array.shape}' for name, array in shapes if array is not None)})"
+        parts = [("output", self.output), ("h_n", self.h_n), ("c_n", self._c_n)]
+        return f"Result({', '.join(f'{name} {shape_of(value)}' for name, value in parts if value is not None)})"
