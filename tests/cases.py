@@ -318,9 +318,15 @@ def pull(layer: Any, pullback: Callable[..., Any], problem: Problem, **options: 
     return gradient_answers(layer, pullback(**cotangents, **options))
 
 
+def call(method: Callable[..., Any], problem: Problem, **options: Any) -> Any:
+    """`layer.vjp`, `layer.last` or `layer.__call__` with all that the problem gives."""
+    layer = getattr(method, "__self__")  # noqa: B009
+    return method(in_layout(layer, problem.x), problem.state, **problem.options(layer), **options)
+
+
 def layer_answers(layer: Any, problem: Problem, **options: Any) -> Answers:
     """All that `layer.vjp` and its pullback say; `options` go to `vjp`."""
-    result, pullback = layer.vjp(in_layout(layer, problem.x), problem.state, **problem.options(layer), **options)
+    result, pullback = call(layer.vjp, problem, **options)
     return result_answers(layer, result) | pull(layer, pullback, problem)
 
 

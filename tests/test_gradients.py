@@ -14,14 +14,15 @@ from cases import (
     Problem,
     assert_close,
     assert_same_bits,
+    call,
     in_both_dtypes,
-    in_layout,
     layer_answers,
     make_layer,
     make_parameters,
     make_problem,
     near_kink,
     numerical_gradients,
+    random_cases,
     reference_answers,
     result_answers,
 )
@@ -30,6 +31,11 @@ from numrnn.cellspec import CELLS
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 SMALL = [Case(cell, N=7, T=5, I=6, H=17, num_layers=2) for cell in CELLS]
+RANDOM = [
+    *random_cases(4, 60, lengths="some_empty"),
+    *random_cases(5, 60, ["gru_reset_before"]),
+    *random_cases(6, 60, bidirectional=False, resets=True),
+]
 BOUNDED = [cell for cell in CELLS if cell != "rnn_relu"]
 
 
@@ -73,18 +79,27 @@ def test_parameter_gradients_over_a_million_rows(cell):
     assert_layer_is_reference(case, problem, 1e-5)
 
 
+@pytest.mark.parametrize("case", RANDOM, ids=str)
+def test_layer_agrees_with_reference_on_random_cases(case):
+    """What PyTorch has not: resets, rows without a step, the GRU with its reset gate before the product."""
+    assert_layer_is_reference(case, make_problem(case), 1e-9)
+
+
 # --- finite differences
 
 
-@pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize("cell", CELLS)
-def test_every_gradient_is_the_finite_difference(cell, batch_first):
-    case = Case(cell, N=2, T=3, I=2, H=3, num_layers=2, batch_first=batch_first)
+@pytest.mark.parametrize("lengths", ["full", "some_empty"])
+@pytest.mark.parametrize("way", ["forward", "bidirectional", "resets"])
+@pytest.mark.parametrize("num_layers", [1, 2])
+@pytest.mark.parametrize(("cell", "proj_size"), [*((cell, 0) for cell in CELLS), ("lstm", 2)])
+def test_every_gradient_is_the_finite_difference(cell, proj_size, num_layers, way, lengths):
+    options = {"num_layers": num_layers, "proj_size": proj_size, "lengths": lengths, "batch_first": num_layers == 2}
+    case = Case(cell, N=2, T=3, I=2, H=3, bidirectional=way == "bidirectional", resets=way == "resets", **options)
     layer = make_layer(case)
 
     def results(problem, parameters):
         layer.set_parameters(parameters)
-        return result_answers(layer, layer(in_layout(layer, problem.x), problem.state))
+        return result_answers(layer, call(layer.__call__, problem))
 
     problem = make_problem(case)
     answers = layer_answers(layer, problem)
@@ -108,7 +123,7 @@ def test_rectified_network_of_integers_is_exact(case):
     layer.set_parameters({name: small_integers(value, rng) for name, value in layer.parameters.items()})
     arrays = {name: getattr(problem, name) for name in ("x", "h_0", "d_output", "d_h_n")}
     integers = {name: None if array is None else small_integers(array, rng) for name, array in arrays.items()}
-    problem = replace(problem, **integers)
+    problem = replace(problem, **integers).padded_with(np.nan)
     expected = reference_answers(case, problem, layer.parameters)
     assert max(np.abs(value).max() for value in expected.values()) < 2**20  # well inside float32's integers
     assert_same_bits(
@@ -151,14 +166,19 @@ def test_each_gate_of_the_lstm_does_its_own_work(route, dtype):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("candidate", [-1, 1])
 @pytest.mark.parametrize("route", ROUTES)
-def test_each_gate_of_the_gru_does_its_own_work(route, candidate, dtype):
+@pytest.mark.parametrize("r_values", [(0, 1), (1, 0)], ids=str)
+@pytest.mark.parametrize("cell", ["gru", "gru_reset_before"])
+def test_each_gate_of_the_gru_does_its_own_work(cell, r_values, route, candidate, dtype):
     """h_n = z h_0 + (1 - z) n in exact integers; the recurrent side of n, and no other, passes through r."""
-    case = Case("gru", N=2, T=1, I=1, H=4, dtype=dtype)
-    r, z = np.array(list(product([0, 1], repeat=2))).T
+    case = Case(cell, N=2, T=1, I=1, H=4, dtype=dtype)
+    r, z = np.array(list(product(r_values, [0, 1]))).T
     gates = {"r": (2 * r - 1) * LARGE, "z": (2 * z - 1) * LARGE}
     layer = gates_driven_through(route, gates | {"n": np.full(4, candidate * LARGE)}, case)
     h_0 = np.broadcast_to([1, *PRIMES[:3]], (1, 2, 4))
-    n = candidate * r if "hh" in route else candidate
+    if cell == "gru":  # r scales the product and its bias
+        n = candidate * r if "hh" in route else candidate
+    else:  # r scales the state, of which unit 0 alone has a weight
+        n = candidate * r[0] if route == "weight_hh_l0" else candidate
     h_n = z * h_0 + (1 - z) * n
     np.testing.assert_array_equal(layer(np.ones((1, 2, 1)), h_0).h_n, h_n)
 
