@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from numrnn import _jit
 from numrnn.engine.forward import flat
 from numrnn.engine.geometry import FLOPS_A_THREAD
-from numrnn.engine.panels import aligned, column_panels
+from numrnn.engine.panels import aligned, started_panels
 from numrnn.engine.weight_gradient import Right, WeightGradient
 from numrnn.kernels import dense as kernels
 from numrnn.kernels import launch, products
 from numrnn.kernels.simd import LANES_NUMPY
-from numrnn.kernels.tile import ROW_FIELDS, ROW_STATE, ROW_X, ROWS, VECTORS
+from numrnn.kernels.tile import ROW_FIELDS, ROW_RANK, ROW_X, ROWS, VECTORS
 
 Array = NDArray[Any]
 
@@ -46,10 +46,7 @@ class DensePanels:
 
 
 def _panels(weight: Array, start: Array | None) -> Array:
-    """Strips of the columns of `weight` (K, columns), each led by what its sums start from."""
-    line = VECTORS * LANES_NUMPY[weight.dtype]
-    first = np.zeros((1, weight.shape[1]), weight.dtype) if start is None else start[None]
-    strips = column_panels(np.concatenate([first, weight]), line)
+    strips = started_panels(weight, start)
     panels = aligned(strips.size, weight.dtype)
     panels[: strips.size] = strips
     return panels
@@ -61,7 +58,7 @@ def _request(steps: int, rows_in_table: int) -> NDArray[np.int64]:
     request[kernels.DENSE_STEPS] = steps
     table = request[kernels.DENSE_FIELDS :].reshape(rows_in_table, ROW_FIELDS)
     table[:, ROW_X] = np.arange(rows_in_table) * steps
-    table[:, ROW_STATE] = np.arange(rows_in_table)
+    table[:, ROW_RANK] = np.arange(rows_in_table)
     return request
 
 

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numrnn import _jit
-from numrnn.engine import by_reference, geometry
+from numrnn.engine import by_reference, plans
+from numrnn.engine.geometry import Batch, Integers, forward_steps, layer_sizes
 from numrnn.engine.panels import Panels, aligned
 from numrnn.engine.plan import Plan
 from numrnn.kernels import launch
-from numrnn.kernels import recurrence as fields
-from numrnn.kernels.tile import ROWS
 
 Array = NDArray[Any]
 
@@ -25,10 +24,48 @@ class Saved:
 
     plan: Plan
     panels: Panels
+    batch: Batch
     x: Array
     h_0: Array
+    resets: Array | None
     outputs: tuple[Array, ...]
     workspaces: tuple[Array, ...]
+
+    def hidden(self, layer: int, d: int) -> Array:
+        """h_t of one layer and direction: (T, N, H_out), in order of time; zeros where a row has no step."""
+        size = self.plan.output_size
+        output = self.outputs[layer]
+        if layer == self.plan.num_layers - 1:
+            if self.plan.flat:
+                padded = np.zeros((self.plan.seq_len, self.plan.batch_size, output.shape[-1]), output.dtype)
+                valid = np.arange(self.plan.seq_len)[:, None] < self.batch.lengths
+                padded.swapaxes(0, 1)[valid.T] = output
+                output = padded
+            elif self.plan.batch_first:
+                output = output.swapaxes(0, 1)
+        return self._readable(output[..., d * size : (d + 1) * size])
+
+    def cell(self, layer: int, d: int) -> Array:
+        """c_t of one layer and direction: (T, N, H)."""
+        space = plans.Workspace.of(self.plan, keep=True)
+        at = d * space.size
+        cells = self.workspaces[layer][at : at + space.cells_size].reshape(space.slots, space.batch_size, -1)
+        return self._readable(cells[:-1] if d else cells[1:])
+
+    def gate(self, name: str, layer: int, d: int) -> Array:
+        """One gate of one layer and direction: (T, N, H)."""
+        space = plans.Workspace.of(self.plan, keep=True)
+        gates = self.workspaces[layer][d * space.size + space.cells_size : (d + 1) * space.size]
+        steps = gates.reshape(space.steps, space.batch_size, space.n_saved, space.hidden_size)
+        return self._readable(steps[:, :, self.plan.spec.saved.index(name)])
+
+    def _readable(self, steps: Array) -> Array:
+        """Read-only, with zeros where a row has no step."""
+        if self.batch.ragged:
+            steps = np.where((np.arange(len(steps))[:, None] < self.batch.lengths)[..., None], steps, 0)
+        view = steps.view()
+        view.flags.writeable = False
+        return view
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,62 +98,130 @@ class _Writable:
 
 
 def run(
-    plan: Plan, panels: Panels, x: Array, h_0: Array | None, c_0: Array | None, *, keep: bool, last: bool = False
+    plan: Plan,
+    panels: Panels,
+    x: Array,
+    h_0: Array | None,
+    c_0: Array | None,
+    *,
+    keep: bool,
+    last: bool = False,
+    lengths: Integers | None = None,
+    resets: Array | None = None,
 ) -> Run:
     """Run a stack of layers over a validated input; `last` builds no output."""
     if _jit.DISABLED:
-        trace, output, h_n, c_n = by_reference.forward(plan, panels, x, h_0, c_0)
-        return Run(None if last else output, h_n, c_n, (plan, trace) if keep else None)
-    shape = (plan.num_layers, plan.batch_size, plan.hidden_size)
-    h_0 = np.zeros(shape, plan.dtype) if h_0 is None else h_0
-    h_n = np.empty(shape, plan.dtype)
-    c_n = np.empty(shape, plan.dtype) if plan.spec.has_cell_state else None
+        return by_reference.run(plan, panels, x, h_0, c_0, keep=keep, last=last, lengths=lengths, resets=resets)
+    batch = Batch.of(plan, lengths)
+    n_states = plan.num_layers * plan.num_directions
+    h_0 = np.zeros((n_states, plan.batch_size, plan.output_size), plan.dtype) if h_0 is None else h_0
+    h_n = np.empty((n_states, plan.batch_size, plan.output_size), plan.dtype)
+    c_n = np.empty((n_states, plan.batch_size, plan.hidden_size), plan.dtype) if plan.spec.has_cell_state else None
     outputs, workspaces, below = [], [], x
     for layer in range(plan.num_layers):
-        c_before = None if c_0 is None else c_0[layer]
-        below, workspace = _run_layer(plan, panels, layer, below, h_0[layer], c_before, keep=keep, last=last)
-        h_n[layer] = _last_step(plan, layer, below, h_0[layer], last=last)
-        if c_n is not None:
-            at = geometry.cells_size(plan, keep=keep) - c_n[layer].size
-            c_n[layer] = workspace[at : at + c_n[layer].size].reshape(shape[1:])
+        rows = slice(layer * plan.num_directions, (layer + 1) * plan.num_directions)
+        stack = _Layer(plan, panels, batch, layer, keep, last)
+        c_before = None if c_0 is None else c_0[rows]
+        below, workspace = stack.run(below, h_0[rows], c_before, resets)
+        for d in range(plan.num_directions):
+            h_n[rows][d] = stack.final_hidden(below, h_0[rows][d], d)
+            if c_n is not None:
+                c_n[rows][d] = stack.final_cell(workspace, d)
         if keep:
             outputs.append(below)
             workspaces.append(workspace)
-    saved = Saved(plan, panels, x, h_0, tuple(outputs), tuple(workspaces)) if keep else None
+    saved = None
+    if keep:
+        saved = Saved(plan, panels, batch, x, h_0, resets, tuple(outputs), tuple(workspaces))
     return Run(None if last else below, h_n, c_n, saved)
 
 
-def _run_layer(
-    plan: Plan, panels: Panels, layer: int, x: Array, h_0: Array, c_0: Array | None, *, keep: bool, last: bool
-) -> tuple[Array, Array]:
-    """Run one layer; returns its output and the workspace with its cell states."""
-    top = layer == plan.num_layers - 1
-    steps = min(2, plan.seq_len) if last and top else plan.seq_len
-    batch_first = plan.batch_first and top and not last
-    lead = (plan.batch_size, steps) if batch_first else (steps, plan.batch_size)
-    output = np.empty((*lead, plan.hidden_size), plan.dtype)
-    workspace = aligned(geometry.saved_size(plan, keep=keep), plan.dtype)
-    if plan.spec.has_cell_state:
-        workspace[: plan.batch_size * plan.hidden_size] = 0 if c_0 is None else c_0.reshape(-1)
-    if plan.seq_len == 0 or plan.batch_size == 0:
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One layer's part of a forward pass."""
+
+    plan: Plan
+    panels: Panels
+    batch: Batch
+    layer: int
+    keep: bool
+    last: bool
+
+    @property
+    def top(self) -> bool:
+        return self.layer == self.plan.num_layers - 1
+
+    @property
+    def ring(self) -> bool:
+        """Whether only two steps of the output are kept."""
+        return self.last and self.top
+
+    def run(self, x: Array, h_0: Array, c_0: Array | None, resets: Array | None) -> tuple[Array, Array]:
+        """Run the layer; returns its output and the workspace with its cell states."""
+        plan = self.plan
+        output, workspace = self._output(), self._workspace(c_0)
+        if self.batch.steps == 0:
+            return output, workspace
+        planned = plans.forward(plan, self.layer, self.batch, keep=self.keep, last=self.last, resets=resets is not None)
+        scratch = aligned(planned.scratch, plan.dtype)
+        arrays = (flat(x), self.panels.forward(self.layer), flat(h_0), flat(output), workspace, scratch)
+        block = forward_steps(plan, layer_sizes(plan, self.layer))
+        for begin in range(0, self.batch.steps, block):
+            request = planned.between(begin, min(begin + block, self.batch.steps))
+            launch.run(launch.FORWARD[plan.spec.name], planned.n_threads, request, *arrays, reset_flags(resets))
         return output, workspace
-    size = geometry.layer_sizes(plan, layer)
-    request = geometry.forward_plan(plan, layer, keep=keep, last=last).copy()
-    n_tasks = int(request[fields.N_TASKS])
-    scratch = aligned(n_tasks * ROWS * size.line, plan.dtype)
-    arrays = (flat(x), panels.forward(layer), flat(h_0), flat(output), workspace, scratch)
-    block = geometry.forward_steps(plan, size)
-    for begin in range(0, plan.seq_len, block):
-        request[fields.T_BEGIN], request[fields.T_END] = begin, min(begin + block, plan.seq_len)
-        launch.run(launch.FORWARD[plan.spec.name], n_tasks, request, *arrays)
-    return output, workspace
+
+    def _output(self) -> Array:
+        """The array that the layer writes: zeros where padding will show, as little as two steps where nothing will."""
+        plan = self.plan
+        features = plan.num_directions * plan.output_size
+        if self.ring:
+            return np.empty((min(2, plan.seq_len), plan.batch_size, features), plan.dtype)
+        if not self.top:
+            return np.empty((plan.seq_len, plan.batch_size, features), plan.dtype)
+        make = np.zeros if self.batch.ragged and not plan.flat else np.empty
+        return make(plan.output_shape if not plan.flat else (int(self.batch.lengths.sum()), features), plan.dtype)
+
+    def _cells(self, workspace: Array, d: int) -> Array:
+        space = plans.Workspace.of(self.plan, keep=self.keep)
+        cells = workspace[d * space.size : d * space.size + space.cells_size]
+        return cells.reshape(space.slots, space.batch_size, space.hidden_size)
+
+    def _workspace(self, c_0: Array | None) -> Array:
+        plan, space = self.plan, plans.Workspace.of(self.plan, keep=self.keep)
+        workspace = aligned(plan.num_directions * space.size, plan.dtype)
+        if space.has_c:
+            for d in range(plan.num_directions):
+                cells, first = self._cells(workspace, d), 0 if c_0 is None else c_0[d]
+                if d and self.keep:  # the reverse direction begins at each row's own end
+                    cells[self.batch.lengths, np.arange(plan.batch_size)] = first
+                else:
+                    cells[0] = first
+        return workspace
+
+    def final_cell(self, workspace: Array, d: int) -> Array:
+        """The cell state after each row's own last step."""
+        cells = self._cells(workspace, d)
+        if d or not self.keep:
+            return cells[0]
+        return cells[self.batch.lengths, np.arange(self.plan.batch_size)]
+
+    def final_hidden(self, output: Array, h_0: Array, d: int) -> Array:
+        """h_t after each row's own last step; for an empty row the state given."""
+        plan, size = self.plan, self.plan.output_size
+        if self.batch.steps == 0:
+            return h_0
+        columns = slice(d * size, (d + 1) * size)
+        if self.ring:
+            steps = output[(self.batch.lengths - 1) % 2 % len(output), np.arange(plan.batch_size), columns]
+        else:
+            placed = plans.placements(plan, self.layer, self.batch)[1]
+            at = placed.start if d else placed.start + (self.batch.lengths - 1) * placed.step
+            rows = output.reshape(-1, output.shape[-1])
+            steps = rows[np.minimum(np.maximum(at, 0), len(rows) - 1), columns]
+        return np.where((self.batch.lengths > 0)[:, None], steps, h_0) if self.batch.ragged else steps
 
 
-def _last_step(plan: Plan, layer: int, output: Array, h_0: Array, *, last: bool) -> Array:
-    """h_t after the last step, which for an empty sequence is the state given."""
-    if plan.seq_len == 0:
-        return h_0
-    top = layer == plan.num_layers - 1
-    steps = output.swapaxes(0, 1) if plan.batch_first and top and not last else output
-    final: Array = steps[(plan.seq_len - 1) % 2 if last and top else -1]
-    return final
+def reset_flags(resets: Array | None) -> Array:
+    """The resets as kernels take them."""
+    return np.zeros(1, np.uint8) if resets is None else flat(resets)

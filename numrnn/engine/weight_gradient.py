@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,19 @@ class WeightGradient:
             pre=places[zeros + n + 1],
             end=places[-1],
             end_of_zeros=places[zeros],
+        )
+
+    def moved(self, shift: int) -> WeightGradient:
+        """The same, further back in the arena."""
+        return replace(
+            self,
+            totals=tuple(at + shift for at in self.totals),
+            bias=self.bias + shift,
+            operands=tuple(at + shift for at in self.operands),
+            packed=self.packed + shift,
+            pre=self.pre + shift,
+            end=self.end + shift,
+            end_of_zeros=self.end_of_zeros + shift,
         )
 
     def request(self, left_at: int, left_stride: int) -> NDArray[np.int64]:

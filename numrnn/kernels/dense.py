@@ -9,7 +9,7 @@ from numrnn.kernels.recurrence import tile_rows
 from numrnn.kernels.simd import flush_denormals, lanes, load, restore_mode, store_tail
 from numrnn.kernels.tile import ROW_X, ROWS, VECTORS, full_product
 
-# Fields of a request; the table of rows (K_BLOCK lines: ROW_X = line * STEPS, ROW_STATE = line) follows.
+# Fields of a request; the table of rows (K_BLOCK lines: ROW_X = line * STEPS, ROW_RANK = line) follows.
 DENSE_N_TASKS, DENSE_BEGIN, DENSE_ROWS, DENSE_STEPS, DENSE_COLUMNS, DENSE_RIGHT_AT, DENSE_FIELDS = range(7)
 
 

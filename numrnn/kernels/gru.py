@@ -5,15 +5,15 @@ Source: Cho et al. 2014; the form whose reset gate follows the product: Appleyar
 
 from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import sigmoid, tanh
-from numrnn.kernels.recurrence import backward_task, forward_task, num_tasks
+from numrnn.kernels.recurrence import ONE_STAGE, backward_task, forward_task, num_tasks
 from numrnn.kernels.simd import fma, lanes, load, load_tail, store, store_tail
-from numrnn.kernels.tile import ROW_D_OUTPUT, ROW_FIELDS, ROW_GATES, ROW_H, ROW_SLAB, ROW_STATE, split_product
+from numrnn.kernels.tile import ROW_D_OUTPUT, ROW_FIELDS, ROW_GATES, ROW_SLAB, ROW_STATE, split_product
 
 
 @kernel
 def gru_epilogue(
-    pre, rows, unit, hidden_size, table, row, before, before_field, before_shift,
-    output, output_shift, saved, c_shift, c_next_shift, gates_shift, keep,
+    pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
+    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue`. Equations: reference.gru_step. Cost: 3 activations a unit.
 
@@ -30,7 +30,7 @@ def gru_epilogue(
         n = tanh(fma(r, n_h, load(pre, at + 2 * size)))
         h_before = load_tail(before, table[line + before_field] + before_shift + unit, valid)
         h = fma(z, h_before, (1.0 - z) * n)
-        store_tail(output, table[line + ROW_H] + output_shift + unit, h, valid)
+        store_tail(target, table[line + target_field] + target_shift + unit, h, valid)
         if keep:
             gates_at = table[line + ROW_GATES] + gates_shift + unit
             store_tail(saved, gates_at, r, valid)
@@ -41,8 +41,8 @@ def gru_epilogue(
 
 @kernel
 def gru_epilogue_backward(
-    hidden_size, table, row, rows, before, before_field, before_shift, output, output_shift,
-    saved, c_shift, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
+    hidden_size, table, row, rows, before, before_field, before_shift, cells, cells_field, cells_shift,
+    output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
     arena, d_h, d_c, state_stride, slab,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue_backward`. Equations: reference.gru_step_backward.
@@ -75,32 +75,38 @@ def gru_epilogue_backward(
             store_tail(arena, slab_line + 3 * hidden_size + unit, dn * r, valid)
 
 
-GRU = CellTag("gru", product=split_product, epilogue=gru_epilogue, epilogue_backward=gru_epilogue_backward)
+GRU = CellTag(
+    "gru",
+    product=split_product,
+    epilogue=gru_epilogue,
+    epilogue_backward=gru_epilogue_backward,
+    **ONE_STAGE,
+)
 
 
 @entry_kernel
-def gru_forward_serial(plan, x, panels, h_0, output, saved, scratch):
+def gru_forward_serial(plan, x, panels, h_0, output, saved, scratch, resets):
     """Contract: `recurrence.forward_task`, for all tasks."""
     for task in range(num_tasks(plan)):
-        forward_task(GRU, task, plan, x, panels, h_0, output, saved, scratch)
+        forward_task(GRU, task, plan, x, panels, h_0, output, saved, scratch, resets)
 
 
 @parallel_kernel
-def gru_forward_parallel(plan, x, panels, h_0, output, saved, scratch):
+def gru_forward_parallel(plan, x, panels, h_0, output, saved, scratch, resets):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        forward_task(GRU, int64(task), plan, x, panels, h_0, output, saved, scratch)
+        forward_task(GRU, int64(task), plan, x, panels, h_0, output, saved, scratch, resets)
 
 
 @entry_kernel
-def gru_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena):
+def gru_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
     """Contract: `recurrence.backward_task`, for all tasks."""
     for task in range(num_tasks(plan)):
-        backward_task(GRU, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena)
+        backward_task(GRU, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
 
 
 @parallel_kernel
-def gru_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, arena):
+def gru_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        backward_task(GRU, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, arena)
+        backward_task(GRU, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)

@@ -1,19 +1,27 @@
 """Which entry kernels a cell has, and how a launch chooses between the twins."""
 
 from numrnn import _threads
-from numrnn.kernels import gru, lstm, rnn
+from numrnn.kernels import gru, gru_reset_before, lstm, rnn
 from numrnn.kernels.dense import dense_parallel, dense_serial
 from numrnn.kernels.products import weight_gradient_parallel, weight_gradient_serial
 
 FORWARD = {
     "lstm": (lstm.lstm_forward_serial, lstm.lstm_forward_parallel),
     "gru": (gru.gru_forward_serial, gru.gru_forward_parallel),
+    "gru_reset_before": (
+        gru_reset_before.gru_reset_before_forward_serial,
+        gru_reset_before.gru_reset_before_forward_parallel,
+    ),
     "rnn_tanh": (rnn.rnn_tanh_forward_serial, rnn.rnn_tanh_forward_parallel),
     "rnn_relu": (rnn.rnn_relu_forward_serial, rnn.rnn_relu_forward_parallel),
 }
 BACKWARD = {
     "lstm": (lstm.lstm_backward_serial, lstm.lstm_backward_parallel),
     "gru": (gru.gru_backward_serial, gru.gru_backward_parallel),
+    "gru_reset_before": (
+        gru_reset_before.gru_reset_before_backward_serial,
+        gru_reset_before.gru_reset_before_backward_parallel,
+    ),
     "rnn_tanh": (rnn.rnn_tanh_backward_serial, rnn.rnn_tanh_backward_parallel),
     "rnn_relu": (rnn.rnn_relu_backward_serial, rnn.rnn_relu_backward_parallel),
 }

@@ -5,15 +5,25 @@ Source: Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000, section 3.
 
 from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import sigmoid, tanh
-from numrnn.kernels.recurrence import backward_task, forward_task, num_tasks
+from numrnn.kernels.recurrence import backward_task, forward_task, no_finish_backward, num_tasks, yes
 from numrnn.kernels.simd import fma, lanes, load, load_tail, splat, store, store_tail
-from numrnn.kernels.tile import ROW_C, ROW_D_OUTPUT, ROW_FIELDS, ROW_GATES, ROW_H, ROW_SLAB, ROW_STATE, full_product
+from numrnn.kernels.tile import (
+    ROW_C,
+    ROW_D_OUTPUT,
+    ROW_FIELDS,
+    ROW_GATES,
+    ROW_H,
+    ROW_LOCAL,
+    ROW_SLAB,
+    ROW_STATE,
+    full_product,
+)
 
 
 @kernel
 def lstm_epilogue(
-    pre, rows, unit, hidden_size, table, row, before, before_field, before_shift,
-    output, output_shift, saved, c_shift, c_next_shift, gates_shift, keep,
+    pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
+    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue`. Equations: reference.lstm_step. Cost: 5 activations a unit."""
     size = lanes(pre)
@@ -25,10 +35,9 @@ def lstm_epilogue(
         f = sigmoid(load(pre, at + size))
         g = tanh(load(pre, at + 2 * size))
         o = sigmoid(load(pre, at + 3 * size))
-        c_at = table[line + ROW_C] + unit
-        c = fma(f, load_tail(saved, c_at + c_shift, valid), i * g)
-        store_tail(saved, c_at + c_next_shift, c, valid)
-        store_tail(output, table[line + ROW_H] + output_shift + unit, o * tanh(c), valid)
+        c = fma(f, load_tail(cells, table[line + cells_field] + cells_shift + unit, valid), i * g)
+        store_tail(saved, table[line + ROW_C] + c_next_shift + unit, c, valid)
+        store_tail(target, table[line + target_field] + target_shift + unit, o * tanh(c), valid)
         if keep:
             gates_at = table[line + ROW_GATES] + gates_shift + unit
             store_tail(saved, gates_at, i, valid)
@@ -39,8 +48,8 @@ def lstm_epilogue(
 
 @kernel
 def lstm_epilogue_backward(
-    hidden_size, table, row, rows, before, before_field, before_shift, output, output_shift,
-    saved, c_shift, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
+    hidden_size, table, row, rows, before, before_field, before_shift, cells, cells_field, cells_shift,
+    output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
     arena, d_h, d_c, state_stride, slab,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue_backward`. Equations: reference.lstm_step_backward. Slab: i f g o."""
@@ -57,7 +66,7 @@ def lstm_epilogue_backward(
             f = load_tail(saved, gates_line + hidden_size + unit, valid)
             g = load_tail(saved, gates_line + 2 * hidden_size + unit, valid)
             o = load_tail(saved, gates_line + 3 * hidden_size + unit, valid)
-            c_before = load_tail(saved, c_line + c_shift + unit, valid)
+            c_before = load_tail(cells, table[line + cells_field] + cells_shift + unit, valid)
             tanh_c = tanh(load_tail(saved, c_line + c_next_shift + unit, valid))
             dh = load(arena, d_h + state_at + unit)
             if has_d_output:
@@ -73,32 +82,69 @@ def lstm_epilogue_backward(
             store_tail(arena, at + 3 * hidden_size, dh * tanh_c * (o * (1.0 - o)), valid)
 
 
-LSTM = CellTag("lstm", product=full_product, epilogue=lstm_epilogue, epilogue_backward=lstm_epilogue_backward)
+@kernel
+def lstm_finish(
+    pre, rows, unit, columns, table, row, before, before_field, before_shift,
+    operand, operand_shift, region, output, output_shift, saved, gates_shift, keep,
+):  # fmt: skip
+    """Contract: `recurrence.finish`: the projection is h_t."""
+    size = lanes(pre)
+    for r in range(rows):
+        at = table[(row + r) * ROW_FIELDS + ROW_H] + output_shift + unit
+        for v in range(0, min(4 * size, columns - unit), size):
+            store_tail(output, at + v, load(pre, r * 4 * size + v), columns - unit - v)
+
+
+@kernel
+def lstm_operand(
+    hidden_size, table, row, rows, before, before_field, before_shift, saved, c_next_shift, gates_shift, target, shift
+):
+    """Contract: `recurrence.operand`: o * tanh(c), what the projection multiplied."""
+    size = lanes(target)
+    for r in range(rows):
+        line = (row + r) * ROW_FIELDS
+        for unit in range(0, hidden_size, size):
+            valid = hidden_size - unit
+            o = load_tail(saved, table[line + ROW_GATES] + gates_shift + 3 * hidden_size + unit, valid)
+            c = load_tail(saved, table[line + ROW_C] + c_next_shift + unit, valid)
+            store_tail(target, table[line + ROW_LOCAL] + shift + unit, o * tanh(c), valid)
+
+
+LSTM = CellTag(
+    "lstm",
+    product=full_product,
+    epilogue=lstm_epilogue,
+    epilogue_backward=lstm_epilogue_backward,
+    has_c=yes,
+    finish=lstm_finish,
+    operand=lstm_operand,
+    finish_backward=no_finish_backward,
+)
 
 
 @entry_kernel
-def lstm_forward_serial(plan, x, panels, h_0, output, saved, scratch):
+def lstm_forward_serial(plan, x, panels, h_0, output, saved, scratch, resets):
     """Contract: `recurrence.forward_task`, for all tasks."""
     for task in range(num_tasks(plan)):
-        forward_task(LSTM, task, plan, x, panels, h_0, output, saved, scratch)
+        forward_task(LSTM, task, plan, x, panels, h_0, output, saved, scratch, resets)
 
 
 @parallel_kernel
-def lstm_forward_parallel(plan, x, panels, h_0, output, saved, scratch):
+def lstm_forward_parallel(plan, x, panels, h_0, output, saved, scratch, resets):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        forward_task(LSTM, int64(task), plan, x, panels, h_0, output, saved, scratch)
+        forward_task(LSTM, int64(task), plan, x, panels, h_0, output, saved, scratch, resets)
 
 
 @entry_kernel
-def lstm_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena):
+def lstm_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
     """Contract: `recurrence.backward_task`, for all tasks."""
     for task in range(num_tasks(plan)):
-        backward_task(LSTM, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena)
+        backward_task(LSTM, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
 
 
 @parallel_kernel
-def lstm_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, arena):
+def lstm_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        backward_task(LSTM, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, arena)
+        backward_task(LSTM, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)

@@ -8,7 +8,7 @@ right by panels of up to 4 vectors of columns, left by ROWS columns, so that a t
 
 from numrnn._jit import entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.simd import flush_denormals, lanes, load, load_tail, restore_mode, splat, store, store_tail
-from numrnn.kernels.tile import ROW_FIELDS, ROW_STATE, ROWS, VECTORS, outer_product
+from numrnn.kernels.tile import ROW_FIELDS, ROW_RANK, ROWS, VECTORS, outer_product
 
 K_BLOCK = 512
 
@@ -30,7 +30,7 @@ def panel_vectors(columns, panel, size):
 
 @kernel
 def pack_rows(source, field, shift, table, first, count, columns, arena, target, lines, line):
-    """Copy `count` rows of `source` into the panels of a right operand of `lines` lines, as lines `line` + ROW_STATE.
+    """Copy `count` rows of `source` into the panels of a right operand of `lines` lines, as lines `line` + ROW_RANK.
 
     source   row offsets field + shift   read, `columns` numbers a row
     arena    from target on              written; columns that are not there become 0
@@ -41,7 +41,7 @@ def pack_rows(source, field, shift, table, first, count, columns, arena, target,
         vectors = panel_vectors(columns, panel, size)
         for row in range(first, first + count):
             at = table[row * ROW_FIELDS + field] + shift + panel * width
-            to = target + panel * width * lines + (line + table[row * ROW_FIELDS + ROW_STATE]) * vectors * size
+            to = target + panel * width * lines + (line + table[row * ROW_FIELDS + ROW_RANK]) * vectors * size
             for v in range(vectors):
                 value = load_tail(source, at + v * size, columns - panel * width - v * size)
                 store(arena, to + v * size, value)

@@ -5,7 +5,7 @@ Source: Elman 1990. A panel covers four vectors of hidden units, since there is 
 
 from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import tanh
-from numrnn.kernels.recurrence import backward_task, forward_task, num_tasks
+from numrnn.kernels.recurrence import ONE_STAGE, backward_task, forward_task, num_tasks
 from numrnn.kernels.simd import fma, lanes, load, load_tail, maximum, select_less, splat, store, store_tail
 from numrnn.kernels.tile import ROW_D_OUTPUT, ROW_FIELDS, ROW_H, ROW_SLAB, ROW_STATE, full_product
 
@@ -37,20 +37,22 @@ def relu_slope(dh, h):
 @kernel
 def rnn_epilogue(
     activation, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift,
-    output, output_shift, saved, c_shift, c_next_shift, gates_shift, keep,
+    cells, cells_field, cells_shift,
+    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue`. Equations: reference.rnn_step. Cost: 1 activation a unit."""
     size = lanes(pre)
     for r in range(rows):
-        at = table[(row + r) * ROW_FIELDS + ROW_H] + output_shift + unit
+        at = table[(row + r) * ROW_FIELDS + target_field] + target_shift + unit
         for v in range(0, min(4 * size, hidden_size - unit), size):
-            store_tail(output, at + v, activation.value(load(pre, r * 4 * size + v)), hidden_size - unit - v)
+            store_tail(target, at + v, activation.value(load(pre, r * 4 * size + v)), hidden_size - unit - v)
 
 
 @kernel
 def rnn_epilogue_backward(
-    activation, hidden_size, table, row, rows, before, before_field, before_shift, output, output_shift,
-    saved, c_shift, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
+    activation, hidden_size, table, row, rows, before, before_field, before_shift,
+    cells, cells_field, cells_shift,
+    output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
     arena, d_h, d_c, state_stride, slab,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue_backward`. Equations: reference.rnn_step_backward. Slab: the one gate."""
@@ -74,52 +76,56 @@ RELU = CellTag("relu", value=relu_of, slope=relu_slope)
 
 @kernel
 def rnn_tanh_epilogue(
-    pre, rows, unit, hidden_size, table, row, before, before_field, before_shift,
-    output, output_shift, saved, c_shift, c_next_shift, gates_shift, keep,
+    pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
+    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
 ):  # fmt: skip
     """`rnn_epilogue` with tanh."""
     rnn_epilogue(
         TANH, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift,
-        output, output_shift, saved, c_shift, c_next_shift, gates_shift, keep,
+        cells, cells_field, cells_shift, target, target_field, target_shift, region,
+        saved, c_next_shift, gates_shift, keep,
     )  # fmt: skip
 
 
 @kernel
 def rnn_tanh_epilogue_backward(
-    hidden_size, table, row, rows, before, before_field, before_shift, output, output_shift,
-    saved, c_shift, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
+    hidden_size, table, row, rows, before, before_field, before_shift, cells, cells_field, cells_shift,
+    output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
     arena, d_h, d_c, state_stride, slab,
 ):  # fmt: skip
     """`rnn_epilogue_backward` with tanh."""
     rnn_epilogue_backward(
-        TANH, hidden_size, table, row, rows, before, before_field, before_shift, output, output_shift,
-        saved, c_shift, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
+        TANH, hidden_size, table, row, rows, before, before_field, before_shift,
+        cells, cells_field, cells_shift, output, output_shift, saved, c_next_shift, gates_shift,
+        d_output, d_output_shift, has_d_output,
         arena, d_h, d_c, state_stride, slab,
     )  # fmt: skip
 
 
 @kernel
 def rnn_relu_epilogue(
-    pre, rows, unit, hidden_size, table, row, before, before_field, before_shift,
-    output, output_shift, saved, c_shift, c_next_shift, gates_shift, keep,
+    pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
+    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
 ):  # fmt: skip
     """`rnn_epilogue` with relu."""
     rnn_epilogue(
         RELU, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift,
-        output, output_shift, saved, c_shift, c_next_shift, gates_shift, keep,
+        cells, cells_field, cells_shift, target, target_field, target_shift, region,
+        saved, c_next_shift, gates_shift, keep,
     )  # fmt: skip
 
 
 @kernel
 def rnn_relu_epilogue_backward(
-    hidden_size, table, row, rows, before, before_field, before_shift, output, output_shift,
-    saved, c_shift, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
+    hidden_size, table, row, rows, before, before_field, before_shift, cells, cells_field, cells_shift,
+    output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
     arena, d_h, d_c, state_stride, slab,
 ):  # fmt: skip
     """`rnn_epilogue_backward` with relu."""
     rnn_epilogue_backward(
-        RELU, hidden_size, table, row, rows, before, before_field, before_shift, output, output_shift,
-        saved, c_shift, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
+        RELU, hidden_size, table, row, rows, before, before_field, before_shift,
+        cells, cells_field, cells_shift, output, output_shift, saved, c_next_shift, gates_shift,
+        d_output, d_output_shift, has_d_output,
         arena, d_h, d_c, state_stride, slab,
     )  # fmt: skip
 
@@ -129,66 +135,68 @@ RNN_TANH = CellTag(
     product=full_product,
     epilogue=rnn_tanh_epilogue,
     epilogue_backward=rnn_tanh_epilogue_backward,
+    **ONE_STAGE,
 )
 RNN_RELU = CellTag(
     "rnn_relu",
     product=full_product,
     epilogue=rnn_relu_epilogue,
     epilogue_backward=rnn_relu_epilogue_backward,
+    **ONE_STAGE,
 )
 
 
 @entry_kernel
-def rnn_tanh_forward_serial(plan, x, panels, h_0, output, saved, scratch):
+def rnn_tanh_forward_serial(plan, x, panels, h_0, output, saved, scratch, resets):
     """Contract: `recurrence.forward_task`, for all tasks."""
     for task in range(num_tasks(plan)):
-        forward_task(RNN_TANH, task, plan, x, panels, h_0, output, saved, scratch)
+        forward_task(RNN_TANH, task, plan, x, panels, h_0, output, saved, scratch, resets)
 
 
 @parallel_kernel
-def rnn_tanh_forward_parallel(plan, x, panels, h_0, output, saved, scratch):
+def rnn_tanh_forward_parallel(plan, x, panels, h_0, output, saved, scratch, resets):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        forward_task(RNN_TANH, int64(task), plan, x, panels, h_0, output, saved, scratch)
+        forward_task(RNN_TANH, int64(task), plan, x, panels, h_0, output, saved, scratch, resets)
 
 
 @entry_kernel
-def rnn_tanh_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena):
+def rnn_tanh_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
     """Contract: `recurrence.backward_task`, for all tasks."""
     for task in range(num_tasks(plan)):
-        backward_task(RNN_TANH, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena)
+        backward_task(RNN_TANH, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
 
 
 @parallel_kernel
-def rnn_tanh_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, arena):
+def rnn_tanh_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        backward_task(RNN_TANH, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, arena)
+        backward_task(RNN_TANH, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
 
 
 @entry_kernel
-def rnn_relu_forward_serial(plan, x, panels, h_0, output, saved, scratch):
+def rnn_relu_forward_serial(plan, x, panels, h_0, output, saved, scratch, resets):
     """Contract: `recurrence.forward_task`, for all tasks."""
     for task in range(num_tasks(plan)):
-        forward_task(RNN_RELU, task, plan, x, panels, h_0, output, saved, scratch)
+        forward_task(RNN_RELU, task, plan, x, panels, h_0, output, saved, scratch, resets)
 
 
 @parallel_kernel
-def rnn_relu_forward_parallel(plan, x, panels, h_0, output, saved, scratch):
+def rnn_relu_forward_parallel(plan, x, panels, h_0, output, saved, scratch, resets):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        forward_task(RNN_RELU, int64(task), plan, x, panels, h_0, output, saved, scratch)
+        forward_task(RNN_RELU, int64(task), plan, x, panels, h_0, output, saved, scratch, resets)
 
 
 @entry_kernel
-def rnn_relu_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena):
+def rnn_relu_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
     """Contract: `recurrence.backward_task`, for all tasks."""
     for task in range(num_tasks(plan)):
-        backward_task(RNN_RELU, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena)
+        backward_task(RNN_RELU, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
 
 
 @parallel_kernel
-def rnn_relu_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, arena):
+def rnn_relu_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        backward_task(RNN_RELU, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, arena)
+        backward_task(RNN_RELU, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)

@@ -34,12 +34,16 @@ ROWS = 6 if VECTOR_BYTES == 64 else 3
 
 # Accumulators that the x side and the h side of a product feed. The GRU's candidate multiplies r with the hidden side
 # only, so its two sides meet in three different vectors each: r z n_x and r z n_h.
-SIDES = {0: ((0, 1, 2, 3), (0, 1, 2, 3)), 1: ((0, 1, 2), (0, 1, 3))}
-FULL, SPLIT_CANDIDATE = 0, 1
+# Where its reset comes before the product, the candidate has no hidden side in the first stage.
+SIDES = {0: ((0, 1, 2, 3), (0, 1, 2, 3)), 1: ((0, 1, 2), (0, 1, 3)), 2: ((0, 1, 2), (0, 1))}
+FULL, SPLIT_CANDIDATE, LATE_CANDIDATE = 0, 1, 2
 
 # The table of rows: one line of int64 a sequence, offsets counted in numbers from each array's begin.
-ROW_FIELDS = 10
-ROW_X, ROW_H, ROW_H_0, ROW_C, ROW_GATES, ROW_LENGTH, ROW_D_OUTPUT, ROW_D_X, ROW_SLAB, ROW_STATE = range(ROW_FIELDS)
+ROW_FIELDS = 16
+(
+    ROW_X, ROW_H, ROW_H_0, ROW_C, ROW_GATES, ROW_LENGTH, ROW_D_OUTPUT, ROW_D_X, ROW_RANK, ROW_SLAB, ROW_SLAB_2,
+    ROW_STATE, ROW_LOCAL, ROW_RESET,
+) = range(14)  # fmt: skip
 
 
 def _accumulate(
@@ -160,6 +164,18 @@ def split_product(
     """`full_product` where the sides meet in r and z but not in the candidate: accumulators r z n_x n_h."""
     _tile(
         SPLIT_CANDIDATE, rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
+        x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
+    )  # fmt: skip
+
+
+@kernel
+def late_product(
+    rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
+    x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
+):  # fmt: skip
+    """`full_product` where the hidden side has r and z alone: accumulators r z n_x, the fourth unused."""
+    _tile(
+        LATE_CANDIDATE, rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
         x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
     )  # fmt: skip
 
