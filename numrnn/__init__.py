@@ -18,6 +18,15 @@ from numrnn._threads import get_num_threads, set_num_threads
 from numrnn.nn.layers import GRU, LSTM, RNN
 from numrnn.nn.linear import Linear
 from numrnn.nn.model import SequenceModel
+from numrnn.nn.packed import (
+    PackedSequence,
+    pack_padded_sequence,
+    pack_sequence,
+    pad_packed_sequence,
+    pad_sequence,
+    unpack_sequence,
+    unpad_sequence,
+)
 
 if TYPE_CHECKING:
     from numrnn._info import info
@@ -28,13 +37,20 @@ __all__ = [
     "LSTM",
     "RNN",
     "Linear",
+    "PackedSequence",
     "SequenceModel",
     "__version__",
     "get_num_threads",
     "info",
     "losses",
     "optim",
+    "pack_padded_sequence",
+    "pack_sequence",
+    "pad_packed_sequence",
+    "pad_sequence",
     "set_num_threads",
+    "unpack_sequence",
+    "unpad_sequence",
     "warmup",
 ]
 

@@ -1,7 +1,5 @@
 """Every error of a call: its type and its whole text."""
 
-import types
-
 import numpy as np
 import pytest
 import scipy.sparse
@@ -19,82 +17,12 @@ class Unreadable:
 
 NOT_IN_THIS_VERSION = [
     refusal(
-        "lengths",
-        lambda: LSTM(X, lengths=[1, 2, 3]),
-        NotImplementedError,
-        "LSTM(input_size=8, hidden_size=64): `lengths` is not implemented in this version: all rows have the "
-        "length of x.",
-        "Group sequences of one length into one call.",
-    ),
-    refusal(
-        "lengths of last",
-        lambda: LSTM.last(X, lengths=[1, 2, 3]),
-        NotImplementedError,
-        "LSTM(input_size=8, hidden_size=64): `lengths` is not implemented in this version: all rows have the "
-        "length of x.",
-        "Group sequences of one length into one call.",
-    ),
-    refusal(
-        "reset",
-        lambda: GRU(X, reset=np.zeros((5, 3), bool)),
-        NotImplementedError,
-        "GRU(input_size=8, hidden_size=64): `reset` is not implemented in this version: states run through.",
-        "Split x in time and pass the state that the rest starts from.",
-    ),
-    refusal(
-        "internals",
-        lambda: LSTM(X, internals=True),
-        NotImplementedError,
-        "LSTM(input_size=8, hidden_size=64): `internals` is not implemented in this version: gates of the "
-        "steps are not handed out.",
-        "The result has output, h_n and, for LSTM, c_n.",
-    ),
-    refusal(
         "recompute",
         lambda: LSTM.vjp(X, recompute=True),
         NotImplementedError,
         "LSTM(input_size=8, hidden_size=64): `recompute` is not implemented in this version: vjp keeps the "
         "gates of every step.",
         "Split the batch to save memory.",
-    ),
-    refusal(
-        "unbatched",
-        lambda: LSTM(zeros(5, 8)),
-        NotImplementedError,
-        "LSTM(input_size=8, hidden_size=64): `x` has 2 axes; unbatched input is not implemented in this version.",
-        "x.shape = (5, 8), expected 3 axes (time, batch, features) because batch_first=False.",
-        "If x is one sequence (time, features): pass x[:, None, :].",
-    ),
-    refusal(
-        "unbatched, batch_first",
-        lambda: BATCH_FIRST(zeros(5, 8)),
-        NotImplementedError,
-        "LSTM(input_size=8, hidden_size=64): `x` has 2 axes; unbatched input is not implemented in this version.",
-        "x.shape = (5, 8), expected 3 axes (batch, time, features) because batch_first=True.",
-        "If x is one sequence (time, features): pass x[None].",
-    ),
-    refusal(
-        "one feature without its axis",
-        lambda: numrnn.GRU(1, 64)(zeros(5, 3)),
-        NotImplementedError,
-        "GRU(input_size=1, hidden_size=64): `x` has 2 axes; unbatched input is not implemented in this version.",
-        "x.shape = (5, 3), expected 3 axes (time, batch, features) because batch_first=False.",
-        "If x is sequences of one feature: pass x[:, :, None], then read as (time, batch, features).",
-    ),
-    refusal(
-        "list of arrays",
-        lambda: LSTM([zeros(5, 8), zeros(4, 8)]),
-        NotImplementedError,
-        "LSTM(input_size=8, hidden_size=64): `x` is a list of 2 arrays; sequences of different lengths are "
-        "not implemented in this version.",
-        "If they have one length, pass np.stack(x, axis=1), or np.stack(x) to a layer with batch_first=True.",
-    ),
-    refusal(
-        "packed sequence",
-        lambda: LSTM(types.SimpleNamespace(data=zeros(5, 8), batch_sizes=[3, 2])),
-        NotImplementedError,
-        "LSTM(input_size=8, hidden_size=64): `x` is a packed sequence, which is not implemented in this version.",
-        "Pass one padded array.",
     ),
 ]
 
@@ -103,7 +31,7 @@ INPUT = [
         "no axes",
         lambda: LSTM(1.0),
         ValueError,
-        "LSTM(input_size=8, hidden_size=64): `x` has 0 axes, expected 3.",
+        "LSTM(input_size=8, hidden_size=64): `x` has 0 axes, expected 3, or 2 for one sequence.",
         "x.shape = (), expected (time, batch, features) because batch_first=False.",
         "Pass an array with these three axes.",
     ),
@@ -111,15 +39,15 @@ INPUT = [
         "one axis",
         lambda: LSTM(zeros(5)),
         ValueError,
-        "LSTM(input_size=8, hidden_size=64): `x` has 1 axes, expected 3.",
+        "LSTM(input_size=8, hidden_size=64): `x` has 1 axes, expected 3, or 2 for one sequence.",
         "x.shape = (5,), expected (time, batch, features) because batch_first=False.",
-        "If x is one sequence of one feature: pass x.reshape(1, -1, 1) to a layer with batch_first=True.",
+        "If x is one sequence of one feature: pass x[:, None].",
     ),
     refusal(
         "four axes",
         lambda: LSTM(zeros(5, 3, 2, 4)),
         ValueError,
-        "LSTM(input_size=8, hidden_size=64): `x` has 4 axes, expected 3.",
+        "LSTM(input_size=8, hidden_size=64): `x` has 4 axes, expected 3, or 2 for one sequence.",
         "x.shape = (5, 3, 2, 4), expected (time, batch, features) because batch_first=False.",
         "If the last 2 axes are all features: pass x.reshape(5, 3, -1).",
     ),
@@ -138,6 +66,30 @@ INPUT = [
         "LSTM(input_size=8, hidden_size=64): `x` has 3 features, expected 8.",
         "x.shape = (5, 8, 3) read as (time, batch, features) because batch_first=False.",
         "Axis 1 has 8 entries: if these are the features, pass np.moveaxis(x, 1, -1).",
+    ),
+    refusal(
+        "wrong features of one sequence",
+        lambda: LSTM(zeros(5, 3)),
+        ValueError,
+        "LSTM(input_size=8, hidden_size=64): `x` has 3 features, expected 8.",
+        "x.shape = (5, 3) read as one sequence (time, features).",
+        "Features are the last axis: pass 8 of them, or make the layer with input_size=3.",
+    ),
+    refusal(
+        "one sequence, turned",
+        lambda: BATCH_FIRST(zeros(8, 3)),
+        ValueError,
+        "LSTM(input_size=8, hidden_size=64): `x` has 3 features, expected 8.",
+        "x.shape = (8, 3) read as one sequence (time, features).",
+        "Axis 0 has 8 entries: if these are the features, pass x.T.",
+    ),
+    refusal(
+        "one feature without its axis",
+        lambda: numrnn.GRU(1, 64)(zeros(5, 3)),
+        ValueError,
+        "GRU(input_size=1, hidden_size=64): `x` has 3 features, expected 1.",
+        "x.shape = (5, 3) read as one sequence (time, features).",
+        "If x is sequences of one feature: pass x[:, :, None], then read as (time, batch, features).",
     ),
     refusal(
         "nothing",

@@ -123,6 +123,31 @@ CONSTRUCTORS = [
         "0 is none.",
     ),
     refusal(
+        "negative proj_size",
+        lambda: numrnn.LSTM(8, 64, proj_size=-1),
+        ValueError,
+        "LSTM: `proj_size` should be an int of 0 or more, got -1.",
+    ),
+    refusal(
+        "proj_size of the wrong kind",
+        lambda: numrnn.LSTM(8, 64, proj_size=0.5),
+        TypeError,
+        "LSTM: `proj_size` should be an int of 0 or more, got float 0.5.",
+    ),
+    refusal(
+        "reset_after of the wrong kind",
+        lambda: numrnn.GRU(8, 64, reset_after=0),
+        TypeError,
+        "GRU: `reset_after` should be True or False, got int 0.",
+    ),
+    refusal(
+        "bidirectional of the wrong kind",
+        lambda: numrnn.GRU(8, 64, bidirectional=2),
+        TypeError,
+        "GRU: `bidirectional` should be True or False, got int 2.",
+        "Arguments in order: input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional.",
+    ),
+    refusal(
         "forget_bias of the wrong kind",
         lambda: numrnn.LSTM(8, 64, forget_bias="1"),
         TypeError,
@@ -164,27 +189,6 @@ NOT_IN_THIS_VERSION = [
         NotImplementedError,
         "LSTM: `dropout` is not implemented in this version: layers are joined without dropout.",
         "Pass dropout=0.0.",
-    ),
-    refusal(
-        "bidirectional",
-        lambda: numrnn.GRU(8, 64, bidirectional=True),
-        NotImplementedError,
-        "GRU: `bidirectional` is not implemented in this version: layers run forward in time only.",
-        "Run a second layer over the sequence reversed in time and join the outputs.",
-    ),
-    refusal(
-        "proj_size",
-        lambda: numrnn.LSTM(8, 64, proj_size=16),
-        NotImplementedError,
-        "LSTM: `proj_size` is not implemented in this version: the hidden state is not projected.",
-        "Pass proj_size=0.",
-    ),
-    refusal(
-        "reset before",
-        lambda: numrnn.GRU(8, 64, reset_after=False),
-        NotImplementedError,
-        "GRU: `reset_after=False` is not implemented in this version: the reset gate acts after the recurrent product.",
-        "Pass reset_after=True, the form of PyTorch and cuDNN.",
     ),
 ]
 
@@ -254,6 +258,12 @@ RESULTS = [
         lambda: GRU(X).final_cell,
         AttributeError,
         "This result has no final_cell: RNN and GRU have no cell state; see final_hidden.",
+    ),
+    refusal(
+        "internals without cell",
+        lambda: GRU(X, internals=True).internals.cell,
+        AttributeError,
+        "These internals have no cell: RNN and GRU have no cell state; see hidden.",
     ),
     refusal(
         "gradients of two models",

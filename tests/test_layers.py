@@ -26,6 +26,8 @@ REPRS = [
     "LSTM(input_size=3, hidden_size=4)",
     "LSTM(input_size=3, hidden_size=4, num_layers=2, bias=False, batch_first=True, dtype='float64', seed=7)",
     "LSTM(input_size=3, hidden_size=4, init='keras', forget_bias=2.5)",
+    "LSTM(input_size=3, hidden_size=4, bidirectional=True, proj_size=2)",
+    "GRU(input_size=3, hidden_size=4, reset_after=False)",
     "GRU(input_size=3, hidden_size=4, seed=0)",
     "GRU(input_size=3, hidden_size=4, num_layers=3, batch_first=True)",
     "RNN(input_size=3, hidden_size=4)",
@@ -87,6 +89,19 @@ def test_parameters_have_pytorchs_names_shapes_and_order(make, gates, bias):
     assert [(name, value.shape) for name, value in layer.parameters.items()] == list(expected.items())
     assert layer.num_parameters == sum(int(np.prod(shape)) for shape in expected.values())
     assert all(value.dtype == layer.dtype for value in layer.parameters.values())
+
+
+def test_two_directions_and_a_projection_have_pytorchs_names_shapes_and_order():
+    """weight_hr beside every direction; the second layer reads both directions' projected states."""
+    layer = numrnn.LSTM(3, 5, num_layers=2, bidirectional=True, proj_size=2)
+    expected = []
+    for level, size in enumerate((3, 4)):
+        for suffix in ("", "_reverse"):
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+            shapes = ((20, size), (20, 2), (20,), (20,), (2, 5))
+            expected += [(f"{name}_l{level}{suffix}", shape) for name, shape in zip(names, shapes, strict=True)]
+    assert [(name, value.shape) for name, value in layer.parameters.items()] == expected
+    assert numrnn.LSTM(3, 5, proj_size=2, init="keras").parameters["weight_hr_l0"].any()
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -255,6 +270,18 @@ def test_a_pickle_holds_the_weights_and_little_else():
 DESCRIPTIONS = {
     "lstm": (numrnn.LSTM(4, 8, num_layers=2, batch_first=True), (3, 10, 4), "output[:, -1] == h_n[-1] == last_output"),
     "gru": (numrnn.GRU(4, 8), (10, 3, 4), "output[-1] == h_n[-1] == last_output"),
+    "two directions": (
+        numrnn.GRU(4, 8, num_layers=2, bidirectional=True),
+        (10, 3, 4),
+        "output[0, :, 8:] == h_n[-1]",
+    ),
+    "projection, batch-first": (
+        numrnn.LSTM(4, 8, batch_first=True, bidirectional=True, proj_size=3),
+        (3, 10, 4),
+        "output[:, -1, :3] == h_n[-2]",
+    ),
+    "one sequence": (numrnn.LSTM(4, 8, batch_first=True), (10, 4), "output[-1] == h_n[-1] == last_output"),
+    "one sequence, both directions": (numrnn.RNN(4, 8, bidirectional=True), (10, 4), "output[0, 8:] == h_n[-1]"),
     "no steps": (numrnn.RNN(4, 8, num_layers=3), (0, 3, 4), "h_n == h_0"),
 }
 
@@ -302,7 +329,8 @@ def test_the_package_names_its_version_and_lists_what_it_has():
         "set_num_threads",
         "get_num_threads",
     ]
-    promised += ["info", "warmup", "__version__"]
+    promised += ["info", "warmup", "__version__", "PackedSequence", "pack_padded_sequence", "pad_packed_sequence"]
+    promised += ["pack_sequence", "unpack_sequence", "pad_sequence", "unpad_sequence"]
     assert set(promised) == set(numrnn.__all__) <= set(dir(numrnn))
     for name in promised:
         assert getattr(numrnn, name) is not None

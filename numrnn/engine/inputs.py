@@ -55,7 +55,7 @@ def refuse_shape(signature: Signature, shape: Shape) -> NoReturn:
     )
 
 
-def is_several(head: str, x: object) -> TypeGuard[Sequence[object]]:
+def is_several(x: object, head: str) -> TypeGuard[Sequence[object]]:
     """Whether x is a list of sequences; a nested list of numbers is one array."""
     if hasattr(x, "last_output"):
         raise TypeError(explain(head, "`x` is a whole result.", "Pass its output: `layer(result.output)`."))

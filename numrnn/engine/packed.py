@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from numrnn._errors import explain, kind_of
 from numrnn.engine.arrays import real_array
 
-__all__ = ["Integers", "PackedSequence", "as_packed", "lengths_of", "places"]
+__all__ = ["Integers", "PackedSequence", "as_packed", "integers", "lengths_of", "places"]
 
 Integers: TypeAlias = NDArray[np.int64]
 
@@ -120,8 +120,8 @@ def lengths_of(packed: PackedSequence) -> Integers:
 def places(packed: PackedSequence, lengths: Integers) -> Integers:
     """Where in `data` the steps are of the first sequence, then of the second, and so on, in the user's order."""
     rows = np.arange(len(lengths)) if packed.unsorted_indices is None else packed.unsorted_indices
-    starts = np.cumsum(packed.batch_sizes) - packed.batch_sizes
-    ends = np.cumsum(lengths)
-    steps = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+    starts: Integers = np.asarray(np.cumsum(packed.batch_sizes, dtype=np.int64) - packed.batch_sizes)
+    ends: Integers = np.asarray(np.cumsum(lengths, dtype=np.int64))
+    steps = np.arange(int(lengths.sum())) - np.repeat(ends - lengths, lengths)
     found: Integers = starts[steps] + np.repeat(rows, lengths)
     return found

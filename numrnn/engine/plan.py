@@ -183,7 +183,7 @@ def plan_call(
             refuse_packed(signature, data.shape)
         flat = ready(data, dtype, signature.head, "x.data")[form.places]
         array, plan, steps = _rows(signature, flat, form.lengths, threads, purpose, "a packed sequence")
-    elif is_several(signature.head, x):
+    elif is_several(x, signature.head):
         arrays = read_rows(signature, x)
         form = rows_form(arrays)
         flat = joined(arrays, signature.input_size, dtype, signature.head, "x")
@@ -235,9 +235,9 @@ def _state(signature: Signature, plan: Plan, state: object, *, unbatched: bool) 
         pass
     elif type(state) is tuple and len(state) == 2 and plan.spec.has_cell_state:
         h_0, c_0 = state
-        if is_ready(h_0, dtype) and h_0.shape == plan.state_shape:
-            if is_ready(c_0, dtype) and c_0.shape == plan.cell_shape:
-                return h_0, c_0
+        whole = is_ready(h_0, dtype) and h_0.shape == plan.state_shape
+        if whole and is_ready(c_0, dtype) and c_0.shape == plan.cell_shape:
+            return h_0, c_0
     elif is_ready(state, dtype) and state.shape == plan.state_shape and not plan.spec.has_cell_state:
         return state, None
     return read_state(signature, plan.seq_len, plan.batch_size, state, unbatched=unbatched)

@@ -45,7 +45,7 @@ def state_parts(signature: Signature, state: object) -> tuple[object, ...]:
 def read_state(
     signature: Signature, seq_len: int, batch_size: int, state: object, *, unbatched: bool = False
 ) -> tuple[Array, Array | None]:
-    """Return h_0 and, where the cell has one, c_0: in the shapes of `Plan.state_shape` and `Plan.cell_shape`, ready for a kernel.
+    """Return h_0 and, where the cell has one, c_0: in the shapes that the plan has for them.
 
     A batch axis of 1 stands for every row. The states of one sequence, `unbatched`, have no batch axis.
     """

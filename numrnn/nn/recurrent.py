@@ -13,6 +13,7 @@ from numrnn._errors import explain
 from numrnn._types import Array, ArrayLike, StateLike
 from numrnn.cellspec import CELLS, CellSpec, parameter_shapes
 from numrnn.engine import forward, memory
+from numrnn.engine.packed import PackedSequence
 from numrnn.engine.panels import Panels
 from numrnn.engine.plan import Call, Purpose, plan_call
 from numrnn.engine.signature import Signature
@@ -89,8 +90,8 @@ class Recurrent(HasParameters, ABC):
         """Derive what is not part of a pickle."""
         values = (self.input_size, self.hidden_size, self.num_layers, self.bias, self.batch_first)
         head = f"{type(self).__name__}(input_size={self.input_size}, hidden_size={self.hidden_size})"
-        directions = {"num_directions": 1 + self.bidirectional, "proj_size": getattr(self, "proj_size", 0)}
-        self.__dict__.update(signature=Signature(head, cell, self.dtype, *values, **directions))
+        directions, proj_size = 1 + self.bidirectional, getattr(self, "proj_size", 0)
+        self.__dict__.update(signature=Signature(head, cell, self.dtype, *values, directions, proj_size))
         self._packed = None
 
     def _draw(self) -> dict[str, Array]:
@@ -356,6 +357,8 @@ class Recurrent(HasParameters, ABC):
         if form is None:
             return Result(output, h_n, c_n, plan.num_directions, found)
         steps = None if output is None else form.steps(output)
+        if kept and isinstance(steps, PackedSequence):
+            steps.data.flags.writeable = False  # a copy, and as read-only as the rest
         c_n = None if c_n is None else form.state(c_n)
         return Result(steps, form.state(h_n), c_n, plan.num_directions, found)
 

@@ -18,8 +18,8 @@ class Result:
     """Outputs and last states of a recurrent layer.
 
     Unpacks as in PyTorch: `output, (h_n, c_n) = lstm(x)`, `output, h_n = gru(x)`.
-    T time, N batch, H hidden_size, L num_layers, D num_directions, H_out proj_size or H. Of one unbatched sequence no array
-    has an axis N.
+    T time, N batch, H hidden_size, L num_layers, D num_directions, H_out proj_size or H. Of one unbatched sequence no
+    array has an axis N.
 
     Attributes
     ----------
