@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from numrnn import _jit
 from numrnn.engine import by_reference, plans
-from numrnn.engine.forward import Saved, flat, reset_flags
+from numrnn.engine.buffers import aligned, flat, reset_flags
+from numrnn.engine.forward import Saved
 from numrnn.engine.geometry import layer_sizes
-from numrnn.engine.panels import aligned
 from numrnn.kernels import launch, products
 
 Array = NDArray[Any]
@@ -43,6 +43,8 @@ def run(
             x_gradient=x_gradient or layer > 0,
         )
         found |= gradients
+        if saved.dropout is not None and d_output is not None and layer > 0:
+            d_output = saved.dropout(d_output, layer - 1, plan.n_threads)
     return d_output, d_h_0, d_c_0, {name: found[name] for name in saved.panels.parameters}
 
 
@@ -75,7 +77,7 @@ def _run_layer(
                 states.append((rows[:, : target.shape[-1]], target[d]))
                 if start is not None:
                     states[-1][0][:] = start[d]
-    x = saved.x if layer == 0 else saved.outputs[layer - 1]
+    x = saved.inputs[layer]
     make = np.zeros if batch.ragged else np.empty
     d_x = make((plan.num_directions, *x.shape), plan.dtype) if x_gradient else None
     if batch.steps:

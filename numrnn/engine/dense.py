@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numrnn import _jit
-from numrnn.engine.forward import flat
+from numrnn.engine.buffers import aligned, flat
 from numrnn.engine.geometry import FLOPS_A_THREAD
-from numrnn.engine.panels import aligned, started_panels
+from numrnn.engine.panels import started_panels
 from numrnn.engine.weight_gradient import Right, WeightGradient
 from numrnn.kernels import dense as kernels
 from numrnn.kernels import launch, products

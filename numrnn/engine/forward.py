@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from numrnn import _jit
 from numrnn.engine import by_reference, plans
+from numrnn.engine.buffers import aligned, flat, reset_flags
+from numrnn.engine.dropout import Dropout
 from numrnn.engine.geometry import Batch, Integers, forward_steps, layer_sizes
-from numrnn.engine.panels import Panels, aligned
+from numrnn.engine.panels import Panels
 from numrnn.engine.plan import Plan
 from numrnn.kernels import launch
 
@@ -20,14 +22,15 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What backward needs: the inputs, every layer's output and workspace, and the weights of the time."""
+    """What backward needs: every layer's input, output and workspace, and the weights of the time."""
 
     plan: Plan
     panels: Panels
     batch: Batch
-    x: Array
+    inputs: tuple[Array, ...]
     h_0: Array
     resets: Array | None
+    dropout: Dropout | None
     outputs: tuple[Array, ...]
     workspaces: tuple[Array, ...]
 
@@ -78,25 +81,6 @@ class Run:
     saved: Any
 
 
-def flat(array: Array) -> Array:
-    """The array as kernels take it: one axis, writable in type (kernels do not write their inputs), never empty."""
-    if array.size == 0:
-        return np.zeros(1, array.dtype)
-    if not array.flags.writeable:
-        return np.asarray(_Writable(array)).reshape(-1)
-    return array.reshape(-1)
-
-
-class _Writable:
-    """The same memory, typed as writable: a read-only array would make Numba compile every kernel a second time."""
-
-    def __init__(self, array: Array) -> None:
-        self._array = array
-        interface = dict(array.__array_interface__)
-        interface["data"] = (interface["data"][0], False)
-        self.__array_interface__ = interface
-
-
 def run(
     plan: Plan,
     panels: Panels,
@@ -108,32 +92,36 @@ def run(
     last: bool = False,
     lengths: Integers | None = None,
     resets: Array | None = None,
+    dropout: Dropout | None = None,
 ) -> Run:
-    """Run a stack of layers over a validated input; `last` builds no output."""
+    """Run a stack of layers over a validated input; `last` builds no output. Dropout acts between layers."""
     if _jit.DISABLED:
+        if dropout is not None:
+            raise NotImplementedError("dropout needs the compiled kernels: unset NUMBA_DISABLE_JIT.")
         return by_reference.run(plan, panels, x, h_0, c_0, keep=keep, last=last, lengths=lengths, resets=resets)
     batch = Batch.of(plan, lengths)
     n_states = plan.num_layers * plan.num_directions
     h_0 = np.zeros((n_states, plan.batch_size, plan.output_size), plan.dtype) if h_0 is None else h_0
     h_n = np.empty((n_states, plan.batch_size, plan.output_size), plan.dtype)
     c_n = np.empty((n_states, plan.batch_size, plan.hidden_size), plan.dtype) if plan.spec.has_cell_state else None
-    outputs, workspaces, below = [], [], x
+    inputs, outputs, workspaces, output = [], [], [], x
     for layer in range(plan.num_layers):
         rows = slice(layer * plan.num_directions, (layer + 1) * plan.num_directions)
         stack = _Layer(plan, panels, batch, layer, keep, last)
-        c_before = None if c_0 is None else c_0[rows]
-        below, workspace = stack.run(below, h_0[rows], c_before, resets)
+        below = output if dropout is None or layer == 0 else dropout(output, layer - 1, plan.n_threads)
+        output, workspace = stack.run(below, h_0[rows], None if c_0 is None else c_0[rows], resets)
         for d in range(plan.num_directions):
-            h_n[rows][d] = stack.final_hidden(below, h_0[rows][d], d)
+            h_n[rows][d] = stack.final_hidden(output, h_0[rows][d], d)
             if c_n is not None:
                 c_n[rows][d] = stack.final_cell(workspace, d)
         if keep:
-            outputs.append(below)
+            inputs.append(below)
+            outputs.append(output)
             workspaces.append(workspace)
     saved = None
     if keep:
-        saved = Saved(plan, panels, batch, x, h_0, resets, tuple(outputs), tuple(workspaces))
-    return Run(None if last else below, h_n, c_n, saved)
+        saved = Saved(plan, panels, batch, tuple(inputs), h_0, resets, dropout, tuple(outputs), tuple(workspaces))
+    return Run(None if last else output, h_n, c_n, saved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +208,3 @@ class _Layer:
             rows = output.reshape(-1, output.shape[-1])
             steps = rows[np.minimum(np.maximum(at, 0), len(rows) - 1), columns]
         return np.where((self.batch.lengths > 0)[:, None], steps, h_0) if self.batch.ragged else steps
-
-
-def reset_flags(resets: Array | None) -> Array:
-    """The resets as kernels take them."""
-    return np.zeros(1, np.uint8) if resets is None else flat(resets)

@@ -180,7 +180,7 @@ class Batch:
         return len(self.running)
 
     def groups(self, n: int) -> list[Integers]:
-        """Deal the rows to `n` tasks, each sorted by falling length, so that the sums of lengths are near each other."""
+        """Deal the rows to `n` tasks, each sorted by falling length, with sums of lengths near each other."""
         if not self.ragged:
             return np.array_split(self.order, n)
         turn = np.arange(len(self.order)) % (2 * n)

@@ -15,21 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numrnn.cellspec import CellSpec
+from numrnn.engine.buffers import aligned
 from numrnn.engine.geometry import Sizes, sizes
 from numrnn.kernels.simd import LANES_NUMPY
 from numrnn.kernels.tile import VECTORS
 
 Array = NDArray[Any]
-
-_ALIGNMENT = 64
-
-
-def aligned(size: int, dtype: np.dtype[Any], *, zero: bool = False) -> Array:
-    """A flat array that begins on a cache line, of at least one number."""
-    make = np.zeros if zero else np.empty
-    memory = make(max(size, 1) * dtype.itemsize + _ALIGNMENT, np.uint8)
-    skip = -memory.__array_interface__["data"][0] % _ALIGNMENT
-    return memory[skip : skip + max(size, 1) * dtype.itemsize].view(dtype)
 
 
 class Panels:

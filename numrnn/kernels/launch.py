@@ -3,6 +3,7 @@
 from numrnn import _threads
 from numrnn.kernels import gru, gru_reset_before, lstm, rnn
 from numrnn.kernels.dense import dense_parallel, dense_serial
+from numrnn.kernels.dropout import dropout_parallel, dropout_serial
 from numrnn.kernels.products import weight_gradient_parallel, weight_gradient_serial
 
 FORWARD = {
@@ -25,6 +26,7 @@ BACKWARD = {
     "rnn_tanh": (rnn.rnn_tanh_backward_serial, rnn.rnn_tanh_backward_parallel),
     "rnn_relu": (rnn.rnn_relu_backward_serial, rnn.rnn_relu_backward_parallel),
 }
+DROPOUT = (dropout_serial, dropout_parallel)
 DENSE = (dense_serial, dense_parallel)
 WEIGHT_GRADIENT = (weight_gradient_serial, weight_gradient_parallel)
 

@@ -1,0 +1,53 @@
+"""Dropout on what one layer hands to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numrnn import _jit
+from numrnn.engine.buffers import flat
+from numrnn.kernels import dropout as kernels
+from numrnn.kernels import launch
+
+Array = NDArray[Any]
+
+_POSITIONS_A_THREAD = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout:
+    """A dropout mask of a call, as a function of (seed, layer, t, row, unit); a unit's number tells its direction.
+
+    `t_0` and `row_0` say where this call stands in a larger whole.
+    """
+
+    probability: float
+    seed: int
+    t_0: int = 0
+    row_0: int = 0
+
+    def __call__(self, x: Array, layer: int, n_threads: int) -> Array:
+        """Return x (T, N, features), the output of `layer` or its adjoint, masked and scaled by 1 / (1 - p)."""
+        if self.probability >= 1:
+            return np.zeros_like(x)
+        out = np.empty_like(x)
+        if x.size == 0:
+            return out
+        steps, rows, features = x.shape
+        n_tasks = max(1, min(n_threads, rows, x.size // _POSITIONS_A_THREAD))
+        request = np.zeros(kernels.DROPOUT_FIELDS, np.int64)
+        request[:] = n_tasks, steps, rows, features, self.t_0, self.row_0
+        key = np.random.SeedSequence([self.seed, layer]).generate_state(1, np.uint64)[0]
+        threshold = np.uint64(round(self.probability * 2**24))
+        scale = x.dtype.type(1 / (1 - self.probability))
+        arguments = (request, key, threshold, scale, flat(x), flat(out))
+        if _jit.DISABLED:
+            with np.errstate(over="ignore"):
+                kernels.dropout_serial(*arguments)
+        else:
+            launch.run(launch.DROPOUT, n_tasks, *arguments)
+        return out
