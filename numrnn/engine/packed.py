@@ -113,7 +113,8 @@ def as_packed(value: Any) -> PackedSequence:
 def lengths_of(packed: PackedSequence) -> Integers:
     """Length of each sequence, in the user's order."""
     batch = int(packed.batch_sizes[0]) if len(packed.batch_sizes) else 0
-    lengths = np.sum(packed.batch_sizes[:, None] > np.arange(batch), axis=0, dtype=np.int64)
+    # how many steps have more than n sequences; batch_sizes never increase
+    lengths: Integers = np.searchsorted(-packed.batch_sizes, -np.arange(batch)).astype(np.int64)
     return lengths if packed.unsorted_indices is None else lengths[packed.unsorted_indices]
 
 

@@ -204,6 +204,7 @@ def plan_call(
             refuse_reset_of(signature, form)
         shape = (plan.seq_len,) if form is not None else plan.output_shape[:2]
         resets = read_reset(signature, reset, shape)
+        resets = None if resets is None else resets.reshape(plan.output_shape[:2])
     h_0, c_0 = (
         (None, None) if state is None else _state(signature, plan, state, unbatched=isinstance(form, OneSequence))
     )
