@@ -27,6 +27,7 @@ from numrnn.nn.packed import (
     unpack_sequence,
     unpad_sequence,
 )
+from numrnn.nn.reversed import Reversed
 
 if TYPE_CHECKING:
     from numrnn._info import info
@@ -38,6 +39,7 @@ __all__ = [
     "RNN",
     "Linear",
     "PackedSequence",
+    "Reversed",
     "SequenceModel",
     "__version__",
     "get_num_threads",

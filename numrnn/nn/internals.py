@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from numrnn._types import Array
@@ -53,6 +54,15 @@ class Internals:
         if self._cell is None:
             raise AttributeError("These internals have no cell: RNN and GRU have no cell state; see hidden.")
         return self._cell
+
+    def each(self, change: Callable[[Array], Array]) -> Internals:
+        """Return the same with every array changed."""
+
+        def changed(tracks: Tracks) -> Tracks:
+            return tuple(tuple(change(array) for array in layer) for layer in tracks)
+
+        cell = None if self._cell is None else changed(self._cell)
+        return Internals(changed(self.hidden), cell, {name: changed(tracks) for name, tracks in self.gates.items()})
 
     def __repr__(self) -> str:
         tracks = f"{len(self.hidden)} layers, {len(self.hidden[0])} directions"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,21 +19,34 @@ from numrnn.nn.gradients import Gradients
 __all__ = ["Pullback"]
 
 
+Turned: TypeAlias = Callable[[Array], Array]
+"""Steps in another order."""
+
+
 class Pullback:
     """Back-propagation through one call of a recurrent layer; may be called again.
 
     It keeps the weights it was made with, whatever becomes of the layer.
     """
 
-    __slots__ = ("_form", "_plan", "_saved", "_shared_states", "_signature")
+    __slots__ = ("_form", "_plan", "_saved", "_shared_states", "_signature", "_turns")
 
     def __init__(
-        self, signature: Signature, plan: Plan, saved: Any, shared_states: tuple[bool, bool], form: Form | None
+        self,
+        signature: Signature,
+        plan: Plan,
+        saved: Any,
+        shared_states: tuple[bool, bool],
+        form: Form | None,
+        turns: tuple[Turned | None, Turned | None] = (None, None),
     ) -> None:
         self._signature = signature
         self._plan = plan
         self._saved = saved
         self._form = form
+        self._turns = (
+            turns  # of d_output on its way in, and of d_x on its way out, where steps were run in another order
+        )
         self._shared_states = shared_states  # h_0, c_0 were given as one row for the whole batch
 
     def __call__(
@@ -74,8 +88,13 @@ class Pullback:
         (4, 1, 2)
         """
         x_gradient = flag(self._signature.head, "x_gradient", x_gradient)
-        cotangents = read_cotangents(self._signature, self._plan, self._form, d_output, d_h_n, d_c_n)
-        d_x, d_h_0, d_c_0, d_parameters = backward.run(self._saved, *cotangents, x_gradient=x_gradient)
+        d_steps, *d_states = read_cotangents(self._signature, self._plan, self._form, d_output, d_h_n, d_c_n)
+        turn_in, turn_out = self._turns
+        if turn_in is not None and d_steps is not None:
+            d_steps = turn_in(d_steps)
+        d_x, d_h_0, d_c_0, d_parameters = backward.run(self._saved, d_steps, *d_states, x_gradient=x_gradient)
+        if turn_out is not None and d_x is not None:
+            d_x = turn_out(d_x)
         form, (shared_h, shared_c) = self._form, self._shared_states
         if form is not None:
             d_x = None if d_x is None else form.steps(d_x)
