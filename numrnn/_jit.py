@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import sys
 import tempfile
 import warnings
@@ -19,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import llvmlite
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba import njit, prange, types
+from numba.core.codegen import get_host_cpu_features
 from numba.core.imputils import lower_constant, lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import models, overload, register_model, typeof_impl
@@ -48,22 +51,23 @@ _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
 
 def _digest() -> str:
-    """Digest of everything that a compiled kernel depends on: the kernels' sources and the versions below them."""
+    """Digest of everything that a compiled kernel depends on: the kernels' sources, versions, the processor."""
     package = Path(__file__).parent
     sources = [package / "_jit.py", *sorted((package / "kernels").glob("*.py"))]
     digest = hashlib.sha256()
     for path in sources:
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
-    for part in (numba.__version__, llvmlite.__version__, np.__version__, sys.version):
-        digest.update(part.encode())
+    processor = (numba.config.CPU_NAME, numba.config.CPU_FEATURES, get_host_cpu_features(), llvm.get_host_cpu_name())
+    for part in (numba.__version__, llvmlite.__version__, np.__version__, sys.version, *processor):
+        digest.update(str(part).encode())
     return digest.hexdigest()[:16]
 
 
 def _candidate_folders() -> list[Path]:
     """Folders for the cache, the user's wish first."""
     named = [os.environ.get(name) for name in ("NUMRNN_CACHE_DIR", "NUMBA_CACHE_DIR")]
-    folders = [Path(name) / "numrnn" if i else Path(name) for i, name in enumerate(named) if name]
+    folders = [Path(name, "numrnn" if i else "").absolute() for i, name in enumerate(named) if name]
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA")
     elif sys.platform == "darwin":
@@ -73,6 +77,14 @@ def _candidate_folders() -> list[Path]:
     if base and not base.startswith("~"):
         folders.append(Path(base) / "numrnn")
     return folders
+
+
+def _private(folder: Path) -> bool:
+    """Whether nobody else can put files there: compiled code is run as it is found."""
+    if os.name != "posix":
+        return True
+    status = folder.stat()
+    return status.st_uid == os.getuid() and status.st_mode & 0o022 == 0
 
 
 @lru_cache(maxsize=1)
@@ -87,6 +99,8 @@ def cache_folder() -> Path | None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             chosen = folder / name
             chosen.mkdir(mode=0o700, exist_ok=True)
+            if not _private(chosen):
+                continue
             with tempfile.TemporaryFile(dir=chosen):
                 pass
         except OSError:
@@ -102,6 +116,7 @@ def _make_cache_type() -> Any:
     """
     try:
         from numba.core import caching
+        from numba.core.serialize import dumps
 
         locator_base, implementation_base, cache_base = (
             caching._CacheLocator,
@@ -134,15 +149,29 @@ def _make_cache_type() -> Any:
     class Implementation(implementation_base):  # type: ignore[misc, valid-type]
         _locator_classes = [Locator]
 
+        def reduce(self, data: Any) -> Any:
+            """Seal the data: what a machine code's damage would do is not for finding out."""
+            sealed = dumps(super().reduce(data))
+            return hashlib.sha256(sealed).digest(), sealed
+
+        def rebuild(self, target_context: Any, payload: Any) -> Any:
+            digest, sealed = payload
+            if hashlib.sha256(sealed).digest() != digest:
+                raise ValueError("damaged")
+            return super().rebuild(target_context, pickle.loads(sealed))
+
     class HarmlessCache(cache_base):  # type: ignore[misc, valid-type]
         _impl_class = Implementation
 
         def load_overload(self, signature: Any, target_context: Any) -> Any:
             try:
-                return super().load_overload(signature, target_context)
-            except Exception:  # truncated, foreign or raced files
-                self._forget()
-                return None
+                found = super().load_overload(signature, target_context)
+                if found is None or tuple(found.signature.args) == tuple(signature):
+                    return found
+            except Exception:  # truncated, damaged or foreign files
+                pass
+            self._forget()  # also where two processes raced, and an index points at the other's data
+            return None
 
         def save_overload(self, signature: Any, data: Any) -> None:
             try:
@@ -257,7 +286,7 @@ def describe() -> dict[str, Any]:
         "numba": numba.__version__,
         "llvmlite": llvmlite.__version__,
         "jit": "off (NUMBA_DISABLE_JIT): calls run the NumPy reference" if DISABLED else "on",
-        "cpu": numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name(),
+        "cpu": numba.config.CPU_NAME or llvm.get_host_cpu_name(),
         "threading_layer": _threading_layer(),
         "num_threads_limit": int(numba.config.NUMBA_NUM_THREADS),
         "cache_folder": str(folder) if folder else "none: no folder can be written, kernels are compiled in memory",

@@ -111,15 +111,13 @@ def launch(n_threads: int) -> Iterator[int]:
     GNU OpenMP dies in a forked child, and two launches at once abort the workqueue layer; both run serially instead.
     The mask of Numba's pool belongs to the calling thread and is put back, also after an error.
     """
-    if n_threads == 1 or _forked or not _one_launch_at_a_time.acquire(blocking=False):
-        yield 1
-        return
+    entered, before = False, numba.get_num_threads()
     try:
-        before = numba.get_num_threads()
-        numba.set_num_threads(n_threads)
-        try:
-            yield n_threads
-        finally:
-            numba.set_num_threads(before)
+        entered = n_threads > 1 and not _forked and _one_launch_at_a_time.acquire(blocking=False)
+        if entered:
+            numba.set_num_threads(n_threads)
+        yield n_threads if entered else 1
     finally:
-        _one_launch_at_a_time.release()
+        if entered:
+            numba.set_num_threads(before)
+            _one_launch_at_a_time.release()

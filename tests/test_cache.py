@@ -26,7 +26,7 @@ with warnings.catch_warnings(record=True) as caught:
     import numrnn
     from numrnn import _jit
     from numrnn.kernels import lstm
-    layer = numrnn.LSTM(3, 5, seed=0)
+    layer = numrnn.LSTM(3, 5, seed=0, dtype="{dtype}")
     x = np.linspace(-1, 1, 2 * 4 * 3, dtype="float32").reshape(2, 4, 3)
     first, second = layer(x, n_threads=1), layer(x, n_threads=1)
 assert np.array_equal(first.output, second.output)
@@ -40,10 +40,10 @@ print(json.dumps({{
 """
 
 
-def start(folder: Path | str, before: str = "", **environment: str) -> subprocess.Popen[str]:
+def start(folder: Path | str, before: str = "", dtype: str = "float32", **environment: str) -> subprocess.Popen[str]:
     """Start the program with a cache folder of its own."""
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(before=before)],
+        [sys.executable, "-c", PROGRAM.format(before=before, dtype=dtype)],
         env=os.environ | {"NUMRNN_CACHE_DIR": str(folder), "PYTHONPATH": str(PACKAGE.parent)} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -76,7 +76,7 @@ def test_a_second_process_compiles_nothing(warm: tuple[Path, dict[str, object]])
 
 
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
-@pytest.mark.parametrize("damage", ["truncated", "emptied", "random"])
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "random", "zeroed"])
 def test_damaged_files_are_survived_and_healed(
     warm: tuple[Path, dict[str, object]], tmp_path: Path, suffix: str, damage: str
 ) -> None:
@@ -86,8 +86,26 @@ def test_damaged_files_are_survived_and_healed(
     assert files
     for path in files:
         content = path.read_bytes()
-        noise = np.random.default_rng(0).bytes(len(content))
-        path.write_bytes({"truncated": content[: len(content) // 2], "emptied": b"", "random": noise}[damage])
+        middle = len(content) // 2
+        damaged = {
+            "truncated": content[:middle],
+            "emptied": b"",
+            "random": np.random.default_rng(0).bytes(len(content)),
+            "zeroed": content[:middle] + bytes(64) + content[middle + 64 :],
+        }
+        path.write_bytes(damaged[damage])
+    assert finish(start(folder))["output"] == warm[1]["output"]
+    assert finish(start(folder))["hits"] == 1
+
+
+def test_code_of_another_signature_is_not_run(warm: tuple[Path, dict[str, object]], tmp_path: Path) -> None:
+    """Two processes may race for a file's name; the loser's index then points at the winner's code."""
+    folder, other = tmp_path / "float32", tmp_path / "float64"
+    shutil.copytree(warm[0], folder)
+    finish(start(other, dtype="float64"))
+    for path in other.rglob("*.nbc"):
+        (mine,) = folder.rglob(path.name)
+        mine.write_bytes(path.read_bytes())
     assert finish(start(folder))["output"] == warm[1]["output"]
     assert finish(start(folder))["hits"] == 1
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from numrnn import _jit
 from numrnn.engine.buffers import aligned, flat
-from numrnn.engine.geometry import FLOPS_A_THREAD
+from numrnn.engine.geometry import FLOPS_A_LAUNCH, FLOPS_A_THREAD
 from numrnn.engine.panels import started_panels
 from numrnn.engine.weight_gradient import Right, WeightGradient
 from numrnn.kernels import dense as kernels
@@ -72,10 +72,14 @@ def _multiply(x: Array, panels: Array, columns: int, n_threads: int) -> Array:
     if y.size == 0:
         return y
     request = _request(steps, ROWS).copy()
-    n_tasks = _tasks(rows, steps * columns, n_threads)
-    request[[kernels.DENSE_N_TASKS, kernels.DENSE_ROWS, kernels.DENSE_COLUMNS]] = n_tasks, rows, columns
+    block = max(ROWS, int(FLOPS_A_LAUNCH / (2 * steps * columns)))
+    n_tasks = _tasks(min(rows, block), steps * columns, n_threads)
     scratch = aligned(n_tasks * ROWS * VECTORS * LANES_NUMPY[x.dtype], x.dtype)
-    launch.run(launch.DENSE, n_tasks, request, flat(x), panels, flat(y), scratch)
+    for begin in range(0, rows, block):
+        part = slice(begin, min(begin + block, rows))
+        count = part.stop - begin
+        request[[kernels.DENSE_N_TASKS, kernels.DENSE_ROWS, kernels.DENSE_COLUMNS]] = n_tasks, count, columns
+        launch.run(launch.DENSE, n_tasks, request, flat(x[part]), panels, flat(y[part]), scratch)
     return y
 
 

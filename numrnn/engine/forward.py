@@ -101,7 +101,10 @@ def run(
         return by_reference.run(plan, panels, x, h_0, c_0, keep=keep, last=last, lengths=lengths, resets=resets)
     batch = Batch.of(plan, lengths)
     n_states = plan.num_layers * plan.num_directions
-    h_0 = np.zeros((n_states, plan.batch_size, plan.output_size), plan.dtype) if h_0 is None else h_0
+    if h_0 is None:
+        h_0 = np.zeros((n_states, plan.batch_size, plan.output_size), plan.dtype)
+    elif keep:
+        h_0 = h_0.copy()  # the user may go on with the array
     h_n = np.empty((n_states, plan.batch_size, plan.output_size), plan.dtype)
     c_n = np.empty((n_states, plan.batch_size, plan.hidden_size), plan.dtype) if plan.spec.has_cell_state else None
     inputs, outputs, workspaces, output = [], [], [], x
@@ -201,10 +204,11 @@ class _Layer:
             return h_0
         columns = slice(d * size, (d + 1) * size)
         if self.ring:
-            steps = output[(self.batch.lengths - 1) % 2 % len(output), np.arange(plan.batch_size), columns]
+            slot = (self.batch.lengths - 1) % 2 % len(output)
+            steps: Array = output[slot, np.arange(plan.batch_size), columns]
         else:
             placed = plans.placements(plan, self.layer, self.batch)[1]
             at = placed.start if d else placed.start + (self.batch.lengths - 1) * placed.step
             rows = output.reshape(-1, output.shape[-1])
-            steps = rows[np.minimum(np.maximum(at, 0), len(rows) - 1), columns]
+            steps = rows[np.clip(at, 0, len(rows) - 1), columns]  # an empty row has none: see below
         return np.where((self.batch.lengths > 0)[:, None], steps, h_0) if self.batch.ragged else steps

@@ -21,7 +21,7 @@ from numrnn.kernels.tile import VECTORS
 Integers = NDArray[np.int64]
 
 # A launch stays well below the time after which a user would wait for Ctrl-C: about 0.2 s on one slow thread.
-_FLOPS_A_LAUNCH = 4e9
+FLOPS_A_LAUNCH = 4e9
 # Below this much work a thread costs more than it gives (launch: some microseconds).
 FLOPS_A_THREAD = 4e5
 
@@ -219,4 +219,4 @@ def threads(plan: Plan, size: Sizes, lines: int) -> int:
 
 def forward_steps(plan: Plan, size: Sizes) -> int:
     """Steps of a forward launch."""
-    return max(1, int(_FLOPS_A_LAUNCH / (plan.num_directions * size.flops(max(1, plan.batch_size)))))
+    return max(1, int(FLOPS_A_LAUNCH / (plan.num_directions * size.flops(max(1, plan.batch_size)))))

@@ -42,6 +42,7 @@ from numrnn.kernels.tile import (
 )
 
 Columns = dict[int, Integers]
+_MOST_ROWS_KEPT = 4096  # a plan holds 128 bytes a row: those of larger batches are made anew
 _REGIONS = 5  # of a task's scratch: h and c kept over a reset, three values of a second stage
 
 
@@ -208,9 +209,14 @@ def _scratch(size: Sizes, plan: Plan, n_groups: int) -> tuple[int, int]:
     return region, ROWS * size.line + _REGIONS * region
 
 
+def _kept(plan: Plan, batch: Batch) -> bool:
+    """Whether the plans of such a call are worth keeping."""
+    return not batch.ragged and plan.batch_size <= _MOST_ROWS_KEPT
+
+
 def forward(plan: Plan, layer: int, batch: Batch, *, keep: bool, last: bool, resets: bool) -> Launch:
     """The plan of one layer's forward pass; `last` keeps two steps of output."""
-    if not batch.ragged:
+    if _kept(plan, batch):
         return _forward_whole(plan, layer, keep=keep, last=last, resets=resets)
     return _forward(plan, layer, batch, keep=keep, last=last, resets=resets)
 
@@ -326,7 +332,7 @@ def backward(
     plan: Plan, layer: int, batch: Batch, *, has_d_output: bool, has_d_x: bool, resets: bool
 ) -> BackwardLaunch:
     """The plan of one layer's backward pass; d_output and d_x have the layouts of output and x."""
-    if not batch.ragged:
+    if _kept(plan, batch):
         return _backward_whole(plan, layer, has_d_output=has_d_output, has_d_x=has_d_x, resets=resets)
     return _backward(plan, layer, batch, has_d_output=has_d_output, has_d_x=has_d_x, resets=resets)
 

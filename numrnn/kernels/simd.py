@@ -324,7 +324,6 @@ def _unary(name: str) -> Any:
 
 
 absolute = intrinsic(_unary("fabs"))
-round_even = intrinsic(_unary("rint"))
 
 
 @intrinsic
@@ -369,10 +368,14 @@ def scale_by_power_of_two(typingctx: Any, value: Any, exponent: Any) -> Any:
     single = value.dtype == types.float32
     integers = ir.VectorType(I32 if single else I64, LANES[value.dtype])
 
+    # adding 1.5 * 2**(mantissa bits) leaves the integer in the low bits; a conversion would be undefined for NaN
+    magic = 1.5 * 2.0 ** (23 if single else 52)
+
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        shift = ir.Constant(integers, [23 if single else 52] * LANES[value.dtype])
-        steps = builder.shl(builder.fptosi(args[1], integers), shift)
-        return builder.bitcast(builder.add(builder.bitcast(args[0], integers), steps), llvm_vector(value.dtype))
+        vector, count = llvm_vector(value.dtype), LANES[value.dtype]
+        low_bits = builder.bitcast(builder.fadd(args[1], ir.Constant(vector, [magic] * count)), integers)
+        steps = builder.shl(low_bits, ir.Constant(integers, [23 if single else 52] * count))
+        return builder.bitcast(builder.add(builder.bitcast(args[0], integers), steps), vector)
 
     return value(value, exponent), codegen
 
