@@ -44,9 +44,7 @@ class Pullback:
         self._plan = plan
         self._saved = saved
         self._form = form
-        self._turns = (
-            turns  # of d_output on its way in, and of d_x on its way out, where steps were run in another order
-        )
+        self._turns = turns  # of d_output on its way in and of d_x on its way out, where steps ran in another order
         self._shared_states = shared_states  # h_0, c_0 were given as one row for the whole batch
 
     def __call__(

@@ -70,8 +70,8 @@ class Reversed(HasParameters):
 
     Notes
     -----
-    `h_n`, `c_n` and `last_output` are the states after the last step processed, which is the first in time. A `reset` at
-    a step makes the state zero before that step is processed.
+    `h_n`, `c_n` and `last_output` are the states after the last step processed, which is the first in time. A `reset`
+    at a step makes the state zero before that step is processed.
 
     Examples
     --------
