@@ -193,9 +193,9 @@ class _Layer:
     def final_cell(self, workspace: Array, d: int) -> Array:
         """The cell state after each row's own last step."""
         cells = self._cells(workspace, d)
-        if d or not self.keep:
-            return cells[0]
-        return cells[self.batch.lengths, np.arange(self.plan.batch_size)]
+        slots = 0 if d or not self.keep else self.batch.lengths
+        final: Array = cells[slots, np.arange(self.plan.batch_size)]
+        return final
 
     def final_hidden(self, output: Array, h_0: Array, d: int) -> Array:
         """h_t after each row's own last step; for an empty row the state given."""
