@@ -38,6 +38,15 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("cpu", ["haswell", "x86-64-v2"])
+def narrow(session: nox.Session, cpu: str) -> None:
+    """The kernels with AVX2's vectors, and with SSE's without FMA, on a processor that has more."""
+    session.install(".[test]")
+    kernels = ["tests/test_kernels.py", "tests/test_gradients.py", "tests/test_invariance.py"]
+    session.run("pytest", *kernels, *session.posargs, env={"NUMBA_CPU_NAME": cpu})
+
+
+@nox.session
 def torch(session: nox.Session) -> None:
     """The tests that compare with PyTorch."""
     session.install(".[test]", "torch==2.13.0")
