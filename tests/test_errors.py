@@ -182,16 +182,6 @@ CONSTRUCTORS = [
     ),
 ]
 
-NOT_IN_THIS_VERSION = [
-    refusal(
-        "dropout",
-        lambda: numrnn.LSTM(8, 64, 2, dropout=0.5),
-        NotImplementedError,
-        "LSTM: `dropout` is not implemented in this version: layers are joined without dropout.",
-        "Pass dropout=0.0.",
-    ),
-]
-
 PARAMETERS = [
     refusal(
         "no mapping",
@@ -313,7 +303,7 @@ DESCRIBE = [
 ]
 
 
-@pytest.mark.parametrize("wrong", [*CONSTRUCTORS, *NOT_IN_THIS_VERSION, *PARAMETERS, *RESULTS, *DESCRIBE], ids=str)
+@pytest.mark.parametrize("wrong", [*CONSTRUCTORS, *PARAMETERS, *RESULTS, *DESCRIBE], ids=str)
 def test_a_wrong_argument_is_refused_with_the_way_out(wrong: Refusal, monkeypatch):
     wrong.check(monkeypatch)
 

@@ -223,8 +223,7 @@ def test_a_pullback_says_what_to_call_it_with(x):
     assert "d_c_n" not in repr(LAYERS["gru"].vjp(x)[1])
 
 
-def test_vjp_takes_the_arguments_of_dropout_masks_without_effect(x):
-    """Offsets and seed of masks that do not exist yet change no bit."""
+def test_without_dropout_the_arguments_of_masks_have_no_effect(x):
     plain, _ = LAYERS["lstm"].vjp(x)
     told, _ = LAYERS["lstm"].vjp(x, seed=3, t0=10, row0=7, recompute=None)
     np.testing.assert_array_equal(plain.output, told.output)

@@ -7,7 +7,7 @@ from numrnn._jit import entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.products import pack_rows
 from numrnn.kernels.recurrence import tile_rows
 from numrnn.kernels.simd import flush_denormals, lanes, load, restore_mode, store_tail
-from numrnn.kernels.tile import ROW_X, ROWS, VECTORS, full_product
+from numrnn.kernels.tile import NONE, ROW_X, ROWS, VECTORS, full_product
 
 # Fields of a request; the table of rows (K_BLOCK lines: ROW_X = line * STEPS, ROW_RANK = line) follows.
 DENSE_N_TASKS, DENSE_BEGIN, DENSE_ROWS, DENSE_STEPS, DENSE_COLUMNS, DENSE_RIGHT_AT, DENSE_FIELDS = range(7)
@@ -38,8 +38,8 @@ def dense_task(task, plan, x, panels, y, scratch):
         for tile in range(n_tiles):
             count = tile_rows(last - row, n_tiles - tile)
             full_product(
-                count, pre, 0, line, panels, start, 0, table, 0,
-                x, ROW_X, row * steps, steps, x, ROW_X, 0, 0, panels, start + line,
+                count, pre, NONE, line, panels, start, NONE, table, NONE,
+                x, ROW_X, row * steps, steps, x, ROW_X, NONE, NONE, panels, start + line,
             )  # fmt: skip
             for r in range(count):
                 for v in range(0, min(line, columns - panel * line), size):
@@ -72,6 +72,6 @@ def dense_pack(plan, x, arena):
     """
     steps, table = plan[DENSE_STEPS], plan[DENSE_FIELDS:]
     pack_rows(
-        x, ROW_X, plan[DENSE_BEGIN] * steps, table, 0, plan[DENSE_ROWS], steps,
-        arena, plan[DENSE_RIGHT_AT], plan[DENSE_ROWS], 0,
+        x, ROW_X, plan[DENSE_BEGIN] * steps, table, NONE, plan[DENSE_ROWS], steps,
+        arena, plan[DENSE_RIGHT_AT], plan[DENSE_ROWS], NONE,
     )  # fmt: skip

@@ -39,10 +39,13 @@ operand             what the second stage multiplied, made again
 finish_backward     the part of `epilogue_backward` that needs the second stage's adjoint, at d_operand
 """
 
+import numpy as np
+
 from numrnn._jit import kernel
 from numrnn.kernels.products import pack_rows
 from numrnn.kernels.simd import flush_denormals, lanes, load, load_tail, restore_mode, splat, store, store_tail
 from numrnn.kernels.tile import (
+    NONE,
     ROW_C,
     ROW_D_OUTPUT,
     ROW_D_X,
@@ -62,6 +65,7 @@ from numrnn.kernels.tile import (
 )
 
 N_TASKS, TASKS_AT, TASK_FIELDS = 0, 1, 3
+ALL, RESET = np.bool_(True), np.bool_(False)
 
 # A direction's header. Fields that only backward reads are 0 in a forward plan.
 (
@@ -146,7 +150,7 @@ def forward_task(cell, task, plan, x, panels, h_0, output, saved, scratch, reset
     for t in range(header[T_BEGIN], header[T_END]):
         count = running(table, first, count, t)
         if t == 0:
-            before, before_field, before_shift = h_0, ROW_H_0, 0
+            before, before_field, before_shift = h_0, ROW_H_0, NONE
         else:
             before, before_field, before_shift = output, ROW_H, (t - 1) % header[H_RING] * header[H_STEP]
         cells, cells_field, cells_shift = saved, ROW_C, t * header[C_STEP]
@@ -182,7 +186,7 @@ def forward_task(cell, task, plan, x, panels, h_0, output, saved, scratch, reset
             for tile in range(n_tiles):
                 rows = tile_rows(first + count - row, n_tiles - tile)
                 cell.product(
-                    rows, pre, 0, line, panels, at, 0, table, row,
+                    rows, pre, NONE, line, panels, at, NONE, table, row,
                     x, ROW_X, t * header[X_STEP], header[INPUT_SIZE],
                     before, before_field, before_shift, output_size, panels, at + line,
                 )  # fmt: skip
@@ -199,9 +203,9 @@ def forward_task(cell, task, plan, x, panels, h_0, output, saved, scratch, reset
             for tile in range(n_tiles):
                 rows = tile_rows(first + count - row, n_tiles - tile)
                 full_product(
-                    rows, pre, 0, line, panels, at, 0, table, row,
+                    rows, pre, NONE, line, panels, at, NONE, table, row,
                     scratch, ROW_LOCAL, operand_at, header[SECOND_STEPS],
-                    scratch, ROW_LOCAL, 0, 0, panels, at + line,
+                    scratch, ROW_LOCAL, NONE, NONE, panels, at + line,
                 )  # fmt: skip
                 cell.finish(
                     pre, rows, panel * line, header[SECOND_COLUMNS], table, row, before, before_field, before_shift,
@@ -271,8 +275,8 @@ def add_products(
         for tile in range(n_tiles):
             count = tile_rows(rows_first + rows - row, n_tiles - tile)
             full_product(
-                count, arena, pre, line, arena, zeros, 0, table, row,
-                source, source_field, source_shift, steps, source, source_field, 0, 0,
+                count, arena, pre, line, arena, zeros, NONE, table, row,
+                source, source_field, source_shift, steps, source, source_field, NONE, NONE,
                 panels, panels_at + panel * steps * line,
             )  # fmt: skip
             for r in range(count):
@@ -342,7 +346,7 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
         alive = running(table, first, count, t)
         line = lines[t - begin]
         if t == 0:
-            before, before_field, before_shift = h_0, ROW_H_0, 0
+            before, before_field, before_shift = h_0, ROW_H_0, NONE
         else:
             before, before_field, before_shift = output, ROW_H, (t - 1) * header[H_STEP]
         cells, cells_field, cells_shift = saved, ROW_C, t * header[C_STEP]
@@ -363,7 +367,7 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
             slab_2 = header[SLAB_2_AT] + line * header[SLAB_2_STRIDE]
             fold_output(header, table, first, alive, t, slab_2, d_output, arena)
             d_h, has_d_output = header[D_OPERAND_AT], 0
-            clear_states(d_h, stride, hidden_size, arena, table, first, alive, resets, header, t, True)
+            clear_states(d_h, stride, hidden_size, arena, table, first, alive, resets, header, t, ALL)
             add_products(
                 first, alive, table, arena, ROW_SLAB_2, slab_2, output_size, panels, header[SECOND_AT], hidden_size,
                 arena, d_h, stride, pre, header[ZEROS_AT],
@@ -385,7 +389,7 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
             )  # fmt: skip
             if not header[SLAB_2_STRIDE]:  # reset before: the candidate's product had the operand
                 d_operand = header[D_OPERAND_AT]
-                clear_states(d_operand, stride, hidden_size, arena, table, first, alive, resets, header, t, True)
+                clear_states(d_operand, stride, hidden_size, arena, table, first, alive, resets, header, t, ALL)
                 add_products(
                     first, alive, table, arena, ROW_SLAB, slab, hidden_size, panels, header[SECOND_AT], hidden_size,
                     arena, d_operand, stride, pre, header[ZEROS_AT],
@@ -399,9 +403,13 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
             panels, header[PANELS_AT], output_size, arena, header[D_H_AT], stride, pre, header[ZEROS_AT],
         )  # fmt: skip
         if reset:
-            clear_states(header[D_H_AT], stride, output_size, arena, table, first, alive, resets, header, t, False)
+            clear_states(
+                header[D_H_AT], stride, output_size, arena, table, first, alive, resets, header, t, RESET
+            )
             if cell.has_c():
-                clear_states(header[D_C_AT], stride, hidden_size, arena, table, first, alive, resets, header, t, False)
+                clear_states(
+                    header[D_C_AT], stride, hidden_size, arena, table, first, alive, resets, header, t, RESET
+                )
         pack_rows(
             x, ROW_X, t * header[X_STEP], table, first, alive, header[INPUT_SIZE],
             arena, header[RIGHT_AT], header[BLOCK_LINES], line,
@@ -431,8 +439,8 @@ def _input_gradient(header, table, first, count, lines, panels, d_x, arena, pre)
             for tile in range(n_tiles):
                 rows = tile_rows(first + alive - row, n_tiles - tile)
                 full_product(
-                    rows, arena, pre, line, arena, header[ZEROS_AT], 0, table, row,
-                    arena, ROW_SLAB, slab, header[INPUT_WIDTH], arena, ROW_SLAB, 0, 0, panels, at,
+                    rows, arena, pre, line, arena, header[ZEROS_AT], NONE, table, row,
+                    arena, ROW_SLAB, slab, header[INPUT_WIDTH], arena, ROW_SLAB, NONE, NONE, panels, at,
                 )  # fmt: skip
                 for r in range(rows):
                     target = table[(row + r) * ROW_FIELDS + ROW_D_X] + t * header[D_X_STEP] + panel * line

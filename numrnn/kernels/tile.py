@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -39,11 +40,13 @@ SIDES = {0: ((0, 1, 2, 3), (0, 1, 2, 3)), 1: ((0, 1, 2), (0, 1, 3)), 2: ((0, 1, 
 FULL, SPLIT_CANDIDATE, LATE_CANDIDATE = 0, 1, 2
 
 # The table of rows: one line of int64 a sequence, offsets counted in numbers from each array's begin.
+# NumPy integers: for each value of a Python one, Numba would compile what it is passed to once more.
+NONE = np.int64(0)
 ROW_FIELDS = 16
 (
     ROW_X, ROW_H, ROW_H_0, ROW_C, ROW_GATES, ROW_LENGTH, ROW_D_OUTPUT, ROW_D_X, ROW_RANK, ROW_SLAB, ROW_SLAB_2,
     ROW_STATE, ROW_LOCAL, ROW_RESET,
-) = range(14)  # fmt: skip
+) = np.arange(14)  # fmt: skip
 
 
 def _accumulate(

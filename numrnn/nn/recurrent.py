@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from numrnn._errors import explain
 from numrnn._types import Array, ArrayLike, StateLike
 from numrnn.cellspec import CELLS, CellSpec, parameter_shapes
 from numrnn.engine import forward, memory
+from numrnn.engine.dropout import Dropout
 from numrnn.engine.packed import PackedSequence
 from numrnn.engine.panels import Panels
 from numrnn.engine.plan import Call, Purpose, plan_call
@@ -44,6 +46,7 @@ class Recurrent(HasParameters, ABC):
     init: str
     signature: Signature
     _packed: tuple[dict[str, Array], Panels] | None
+    _mask_seeds: np.random.Generator
 
     @abstractmethod
     def __init__(self) -> None: ...
@@ -80,9 +83,16 @@ class Recurrent(HasParameters, ABC):
             "init": choice(head, "init", init, INITS),
             **own,
         }
-        if given["dropout"]:
-            raise not_yet(head, "dropout", "layers are joined without dropout", "Pass dropout=0.0.")
-        self.__dict__.update(given)
+        if given["dropout"] and given["num_layers"] == 1:
+            warnings.warn(
+                f"{head}: dropout acts between layers, on the output of all but the last, and num_layers=1 has none: "
+                f"dropout={given['dropout']} does nothing.",
+                UserWarning,
+                stacklevel=4,
+            )
+        # the stream that masks take their seeds from when a call gives none; apart from the weights' own
+        masks = np.random.default_rng(None if given["seed"] is None else [given["seed"], 1])
+        self.__dict__.update(given, _mask_seeds=masks)
         self._connect(cell)
         self._parameters = self._draw()
 
@@ -265,14 +275,16 @@ class Recurrent(HasParameters, ABC):
         x, state, lengths, reset, internals, n_threads
             As in a plain call. x is kept by reference: do not change it before the last pullback.
         seed, t0, row0 : int
-            Of dropout masks; without dropout they change nothing.
+            Dropout masks are a function of (seed, layer, direction, t0 + t, row0 + n, unit): a piece of a larger batch
+            or sequence that passes its offsets gets the masks of the whole. Without a seed each call draws one from the
+            layer's own stream. Without dropout they change nothing.
         recompute
             Not implemented in this version.
 
         Returns
         -------
         result : Result
-            The bits of a plain call; its arrays are read-only.
+            The bits of a plain call, but for dropout, which a plain call never has; its arrays are read-only.
         pullback : Pullback
             `pullback(d_output, d_h_n, d_c_n)` returns `Gradients`.
 
@@ -296,11 +308,14 @@ class Recurrent(HasParameters, ABC):
             advice = "Split the batch to save memory."
             raise not_yet(self._head, "recompute", "vjp keeps the gates of every step", advice)
         internals = flag(self._head, "internals", internals)
-        seed_number(self._head, seed)
-        count(self._head, "t0", t0, least=0)
-        count(self._head, "row0", row0, least=0)
+        seed = seed_number(self._head, seed)
+        t0, row0 = count(self._head, "t0", t0, least=0), count(self._head, "row0", row0, least=0)
         call = plan_call(self, x, state, lengths=lengths, reset=reset, n_threads=n_threads, purpose="training")
-        run = self._run(call, keep=True)
+        dropout = None
+        if self.dropout and self.num_layers > 1:
+            mask_seed = int(self._mask_seeds.integers(2**63)) if seed is None else seed
+            dropout = Dropout(self.dropout, mask_seed, t0, row0)
+        run = self._run(call, keep=True, dropout=dropout)
         result = self._result(call, run, kept=True, internals=internals)
         shared = self._shared(state, call.plan.batch_size)
         return result, Pullback(self.signature, call.plan, run.saved, shared, call.form)
@@ -331,7 +346,9 @@ class Recurrent(HasParameters, ABC):
         """
         return describe(self, shape)
 
-    def _run(self, call: Call, *, keep: bool = False, last: bool = False) -> forward.Run:
+    def _run(
+        self, call: Call, *, keep: bool = False, last: bool = False, dropout: Dropout | None = None
+    ) -> forward.Run:
         return forward.run(
             call.plan,
             self._panels(),
@@ -342,6 +359,7 @@ class Recurrent(HasParameters, ABC):
             last=last,
             lengths=call.lengths,
             resets=call.resets,
+            dropout=dropout,
         )
 
     @staticmethod
