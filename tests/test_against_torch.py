@@ -22,7 +22,10 @@ from cases import (
 )
 
 pytest.importorskip("torch")
-pytestmark = pytest.mark.torch
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning"),
+]
 
 
 @pytest.mark.parametrize("case", random_cases(2, 480, TORCH_CELLS), ids=str)

@@ -227,6 +227,54 @@ def test_parameters_have_pytorch_names_shapes_and_order(case):
     assert list(case.parameter_shapes.items()) == theirs
 
 
+# --- ONNX Runtime, for the GRU that PyTorch has not
+
+
+def onnx_gru(case: Case, parameters: dict[str, Array], *inputs: Array) -> list[Array]:
+    """`Y` (T, D, N, H) and `Y_h` (D, N, H) of the ONNX operator on x, lengths and the initial state, in float32."""
+    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    suffixes = ("l0", "l0_reverse")[: case.num_directions]
+
+    def stacked(*names: str) -> Array:
+        """Blocks z, r, n from our r, z, n, directions outermost."""
+        blocks = [[np.split(parameters[f"{name}_{suffix}"], 3) for name in names] for suffix in suffixes]
+        return np.stack([np.concatenate([side[k] for side in sides for k in (1, 0, 2)]) for sides in blocks])
+
+    weights = {"W": stacked("weight_ih"), "R": stacked("weight_hh"), "B": stacked("bias_ih", "bias_hh")}
+    types = {"X": onnx.TensorProto.FLOAT, "lengths": onnx.TensorProto.INT32, "start": onnx.TensorProto.FLOAT}
+    direction = "bidirectional" if case.bidirectional else "forward"
+    node = onnx.helper.make_node(
+        "GRU",
+        ["X", "W", "R", "B", "lengths", "start"],
+        ["Y", "Y_h"],
+        hidden_size=case.H,
+        direction=direction,
+        linear_before_reset=0,
+    )
+    graph = onnx.helper.make_graph(
+        [node],
+        "gru",
+        [onnx.helper.make_tensor_value_info(name, kind, None) for name, kind in types.items()],
+        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ("Y", "Y_h")],
+        [onnx.numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 14)], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    results: list[Array] = session.run(None, dict(zip(types, inputs, strict=True)))
+    return results
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_reset_before_gru_agrees_with_onnx_runtime(bidirectional):
+    case = Case("gru_reset_before", N=5, T=7, I=4, H=9, bidirectional=bidirectional, lengths="ragged")
+    problem, parameters = make_problem(case), make_parameters(case)
+    x = problem.padded_with(0.0).x.astype(np.float32)
+    y, y_h = onnx_gru(case, parameters, x, problem.lengths.astype(np.int32), problem.h_0.astype(np.float32))
+    trace = reference_trace(case, problem, parameters)
+    np.testing.assert_allclose(np.moveaxis(y, 1, 2).reshape(trace.output.shape), trace.output, atol=1e-6)
+    np.testing.assert_allclose(y_h, trace.h_n, atol=1e-6)
+
+
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_gate_orders_are_permutations(spec):
     for order in spec.gate_order.values():
