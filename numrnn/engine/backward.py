@@ -73,7 +73,8 @@ def _run_layer(
         scratch[places.d_h : places.fresh] = 0
         for at, start, target in zip((places.d_h, places.d_c), given, targets, strict=True):
             if target is not None:
-                rows = scratch[at : at + plan.batch_size * size.state_stride].reshape(plan.batch_size, size.state_stride)
+                rows = scratch[at : at + plan.batch_size * size.state_stride]
+                rows = rows.reshape(plan.batch_size, size.state_stride)
                 states.append((rows[:, : target.shape[-1]], target[d]))
                 if start is not None:
                     states[-1][0][:] = start[d]
