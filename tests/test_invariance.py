@@ -4,15 +4,19 @@ Outputs, states and the gradients of x, h_0, c_0 belong to a row alone. Gradient
 keep their bits for any thread count, layout and repetition, but not for another batch, order of rows or cut of time.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from cases import (
     CASES,
     Answers,
+    Array,
     Case,
     Problem,
+    assert_close,
     assert_same_bits,
     call,
     gradient_answers,
@@ -22,9 +26,11 @@ from cases import (
     make_problem,
     parameter_free,
     pull,
+    reference_trace,
     result_answers,
 )
 
+import numrnn
 from numrnn.cellspec import CELLS
 
 # large enough for two threads: many rows, few rows, one row, rows and blocks that come out uneven
@@ -254,3 +260,56 @@ def test_a_reset_is_a_new_beginning(case):
     begins = {name: before[name] for name in ("d_h_0", "d_c_0") if name in before}
     expected = along_time | ends | begins
     assert_same_bits({name: answers[name] for name in expected}, expected)
+
+
+# --- forms of x, and internals
+
+
+def pull_in_form(layer: Any, problem: Problem, form: Callable[[Array], Any], back: Callable[[Any], Array]) -> Answers:
+    """All answers for x and d_output in another form, which `back` makes time-first arrays again."""
+    result, pullback = layer.vjp(form(problem.x), problem.state)
+    gradients = pullback(**problem.cotangents | {"d_output": form(problem.d_output)})
+    answers = result_answers(layer, result) | gradient_answers(layer, gradients)
+    return answers | {"output": back(result.output), "d_x": back(gradients.x)}
+
+
+@pytest.mark.parametrize("case", [case for case in RAGGED if not case.resets], ids=str)
+def test_lists_and_packed_sequences_say_what_lengths_say(case):
+    problem, layer = make_problem(case), make_layer(replace(case, batch_first=False))
+    lengths, expected = problem.lengths, layer_answers(layer, problem)
+
+    def rows(array: Array) -> list[Array]:
+        return [array[:length, n] for n, length in enumerate(lengths)]
+
+    def padded(sequences: list[Array]) -> Array:
+        array = np.zeros((case.T, case.N, sequences[0].shape[-1]), case.dtype)
+        for n, sequence in enumerate(sequences):
+            array[: lengths[n], n] = sequence
+        return array
+
+    def packed(array: Array) -> Any:
+        return numrnn.pack_padded_sequence(array, lengths, enforce_sorted=False)
+
+    def unpacked(sequence: Any) -> Array:
+        return numrnn.pad_packed_sequence(sequence, total_length=case.T)[0]
+
+    assert_same_bits(pull_in_form(layer, problem, rows, padded), expected)
+    if case.lengths == "ragged":  # a packed sequence has a step at least
+        assert_same_bits(pull_in_form(layer, problem, packed, unpacked), expected)
+
+
+@pytest.mark.parametrize("case", in_both_dtypes(CASES), ids=str)
+def test_internals_change_nothing_and_are_what_the_reference_holds(case):
+    problem, layer = make_problem(case), make_layer(case)
+    plain, shown = (call(layer.__call__, problem, internals=choice) for choice in (False, True))
+    assert_same_bits(result_answers(layer, shown), result_answers(layer, plain))
+    trained, _ = call(layer.vjp, problem, internals=True)
+    for row, trace in enumerate(reference_trace(case, problem, layer.parameters).layers):
+        k, d = divmod(row, case.num_directions)
+        expected = {"hidden": trace.hidden} | trace.saved
+        expected |= {"cell": trace.after("c")} if case.spec.has_cell_state else {}
+        for internals in (shown.internals, trained.internals):
+            tracks = {"hidden": internals.hidden} | internals.gates
+            tracks |= {"cell": internals.cell} if case.spec.has_cell_state else {}
+            actual = {name: track[k][d] for name, track in tracks.items()}
+            assert_close(actual, expected, 1e-11 if case.dtype == "float64" else 1e-5)
