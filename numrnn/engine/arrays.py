@@ -87,10 +87,12 @@ def is_ready(value: object, dtype: np.dtype[Any]) -> TypeGuard[Array]:
 def ready(array: NDArray[Any], dtype: np.dtype[Any], head: str, name: str) -> Array:
     """`array` itself where it `is_ready`, otherwise a copy that is.
 
-    The copy is refused with MemoryError where this machine cannot hold it.
+    The copy is refused with MemoryError where this machine cannot hold it. A number beyond the range of `dtype` becomes
+    Inf there, as the numbers of the result would.
     """
     if is_ready(array, dtype):
         return array
     memory.require(array.size * dtype.itemsize, head, f"a copy of `{name}`")
-    copy = np.asarray(array, dtype=dtype, order="C")
+    with np.errstate(over="ignore", invalid="ignore"):
+        copy = np.asarray(array, dtype=dtype, order="C")
     return copy if copy.flags.aligned else copy.copy()

@@ -108,9 +108,10 @@ def run(
     h_n = np.empty((n_states, plan.batch_size, plan.output_size), plan.dtype)
     c_n = np.empty((n_states, plan.batch_size, plan.hidden_size), plan.dtype) if plan.spec.has_cell_state else None
     inputs, outputs, workspaces, output = [], [], [], x
+    space = plans.Workspace.of(plan, keep=keep)
     for layer in range(plan.num_layers):
         rows = slice(layer * plan.num_directions, (layer + 1) * plan.num_directions)
-        stack = _Layer(plan, panels, batch, layer, keep, last)
+        stack = _Layer(plan, panels, batch, layer, space, last)
         below = output if dropout is None or layer == 0 else dropout(output, layer - 1, plan.n_threads)
         output, workspace = stack.run(below, h_0[rows], None if c_0 is None else c_0[rows], resets)
         for d in range(plan.num_directions):
@@ -135,7 +136,7 @@ class _Layer:
     panels: Panels
     batch: Batch
     layer: int
-    keep: bool
+    space: plans.Workspace
     last: bool
 
     @property
@@ -153,7 +154,9 @@ class _Layer:
         output, workspace = self._output(), self._workspace(c_0)
         if self.batch.steps == 0:
             return output, workspace
-        planned = plans.forward(plan, self.layer, self.batch, keep=self.keep, last=self.last, resets=resets is not None)
+        planned = plans.forward(
+            plan, self.layer, self.batch, keep=self.space.keep, last=self.last, resets=resets is not None
+        )
         scratch = aligned(planned.scratch, plan.dtype)
         arrays = (flat(x), self.panels.forward(self.layer), flat(h_0), flat(output), workspace, scratch)
         block = forward_steps(plan, layer_sizes(plan, self.layer))
@@ -174,41 +177,47 @@ class _Layer:
         return make(plan.output_shape if not plan.flat else (int(self.batch.lengths.sum()), features), plan.dtype)
 
     def _cells(self, workspace: Array, d: int) -> Array:
-        space = plans.Workspace.of(self.plan, keep=self.keep)
+        space = self.space
         cells = workspace[d * space.size : d * space.size + space.cells_size]
         return cells.reshape(space.slots, space.batch_size, space.hidden_size)
 
+    def _ends(self, steps: int) -> Any:
+        """Index of each row's own end among so many steps or slots, for arrays (steps, N, ...)."""
+        if not self.batch.ragged:
+            return steps - 1
+        return self.batch.lengths - self.plan.seq_len + steps - 1, np.arange(self.plan.batch_size)
+
     def _workspace(self, c_0: Array | None) -> Array:
-        plan, space = self.plan, plans.Workspace.of(self.plan, keep=self.keep)
+        plan, space = self.plan, self.space
         workspace = aligned(plan.num_directions * space.size, plan.dtype)
         if space.has_c:
             for d in range(plan.num_directions):
-                cells, first = self._cells(workspace, d), 0 if c_0 is None else c_0[d]
-                if d and self.keep:  # the reverse direction begins at each row's own end
-                    cells[self.batch.lengths, np.arange(plan.batch_size)] = first
-                else:
-                    cells[0] = first
+                cells = self._cells(workspace, d)
+                # the reverse direction begins at each row's own end
+                cells[self._ends(space.slots) if d and space.keep else 0] = 0 if c_0 is None else c_0[d]
         return workspace
 
     def final_cell(self, workspace: Array, d: int) -> Array:
         """The cell state after each row's own last step."""
         cells = self._cells(workspace, d)
-        slots = 0 if d or not self.keep else self.batch.lengths
-        final: Array = cells[slots, np.arange(self.plan.batch_size)]
+        final: Array = cells[0 if d or not self.space.keep else self._ends(self.space.slots)]
         return final
 
     def final_hidden(self, output: Array, h_0: Array, d: int) -> Array:
         """h_t after each row's own last step; for an empty row the state given."""
-        plan, size = self.plan, self.plan.output_size
-        if self.batch.steps == 0:
+        plan, batch, size = self.plan, self.batch, self.plan.output_size
+        if batch.steps == 0:
             return h_0
-        columns = slice(d * size, (d + 1) * size)
+        own = output[..., d * size : (d + 1) * size]
+        if not batch.ragged:
+            steps = own.swapaxes(0, 1) if plan.batch_first and self.top and not self.ring else own
+            whole: Array = steps[(plan.seq_len - 1) % 2 if self.ring else 0 if d else -1]
+            return whole
         if self.ring:
-            slot = (self.batch.lengths - 1) % 2 % len(output)
-            steps: Array = output[slot, np.arange(plan.batch_size), columns]
+            found = own[(batch.lengths - 1) % 2 % len(output), np.arange(plan.batch_size)]
         else:
-            placed = plans.placements(plan, self.layer, self.batch)[1]
-            at = placed.start if d else placed.start + (self.batch.lengths - 1) * placed.step
-            rows = output.reshape(-1, output.shape[-1])
-            steps = rows[np.clip(at, 0, len(rows) - 1), columns]  # an empty row has none: see below
-        return np.where((self.batch.lengths > 0)[:, None], steps, h_0) if self.batch.ragged else steps
+            placed = plans.placements(plan, self.layer, batch)[1]
+            at = placed.start if d else placed.start + (batch.lengths - 1) * placed.step
+            rows = own.reshape(-1, size)
+            found = rows[np.clip(at, 0, len(rows) - 1)]  # an empty row has none
+        return np.where((batch.lengths > 0)[:, None], found, h_0)

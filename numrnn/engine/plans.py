@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -91,9 +91,13 @@ class Launch:
     request: Integers
     n_threads: int
     scratch: int  # numbers of scratch for all tasks
+    steps: int = 0
+    whole: Integers | None = None  # the plan for all steps in one block
 
     def between(self, begin: int, end: int, running: Integers | None = None) -> Integers:
         """The plan for the steps of one block; backward tells the rows running at each of them."""
+        if running is None and self.whole is not None and (begin, end) == (0, self.steps):
+            return self.whole
         request = self.request.copy()
         for header in self._headers():
             request[header + fields.T_BEGIN], request[header + fields.T_END] = begin, end
@@ -256,8 +260,9 @@ def _forward(plan: Plan, layer: int, batch: Batch, *, keep: bool, last: bool, re
                 columns,
             )
         )
-    request = _assemble(batch, size, n_groups, 0, directions)
-    return Launch(request, min(n_threads, plan.num_directions * n_groups), plan.num_directions * n_groups * a_task)
+    n_tasks = plan.num_directions * n_groups
+    launch = Launch(_assemble(batch, size, n_groups, 0, directions), min(n_threads, n_tasks), n_tasks * a_task)
+    return replace(launch, steps=batch.steps, whole=launch.between(0, batch.steps))
 
 
 @dataclass(frozen=True, slots=True)

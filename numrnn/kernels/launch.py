@@ -34,5 +34,8 @@ WEIGHT_GRADIENT = (weight_gradient_serial, weight_gradient_parallel)
 def run(twins, n_tasks, *arguments):
     """Run the serial twin for one task, or where a parallel launch would harm; the results are the same."""
     serial, parallel = twins
+    if n_tasks == 1:
+        serial(*arguments)
+        return
     with _threads.launch(n_tasks) as n_threads:
         (serial if n_threads == 1 else parallel)(*arguments)
