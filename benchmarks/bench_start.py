@@ -7,8 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.common import CELLS  # isort: skip  # sets the environment before numrnn is imported
 import numrnn
-from benchmarks.common import CELLS
 
 IMPORT = """
 import time, numba

@@ -10,22 +10,25 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+_USABLE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+THREADS = min(2, _USABLE)
+for _pool in ("NUMBA", "OMP", "MKL", "OPENBLAS"):  # NumPy and Numba read them when they are imported
+    os.environ[f"{_pool}_NUM_THREADS"] = str(THREADS)
+
 import numpy as np
 
 from numrnn import reference
 from numrnn.bench.cases import CELL_NAMES, Case, Problem, make_problem
 from numrnn.bench.measure import TOLERANCE, largest_difference
 from numrnn.bench.peers import PEERS, Job, PeerMissingError, load, thread_environment
-from numrnn.bench.processes import usable_threads
 
 __all__ = ["BACKENDS", "CELLS", "SHAPES", "prepared", "ready"]
 
 BACKENDS = list(PEERS)
 CELLS = list(CELL_NAMES)
 SHAPES = ["1,1,16,32", "1,100,32,64", "32,100,64,128", "64,100,256,256", "64,50,512,512"]  # N,T,I,H
-THREADS = min(2, usable_threads())
 
-os.environ.update(thread_environment(THREADS))  # read by each library when it starts its threads
+os.environ.update(thread_environment(THREADS))  # the rest, read by each peer when it starts its threads
 
 
 def prepared(backend: str, cell: str, shape: str, mode: str) -> tuple[Job, Problem]:

@@ -64,6 +64,12 @@ _ON_FIRST_USE = {"info": "numrnn._info", "plot": "numrnn.plot", "warmup": "numrn
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for the first time."""
+    if name in ("RNNCell", "LSTMCell", "GRUCell"):
+        layer = name.removesuffix("Cell")
+        raise NotImplementedError(
+            f"numrnn.{name} is not implemented in this version: call numrnn.{layer} with one step, x[None], and pass "
+            "result.state on."
+        )
     if name not in _ON_FIRST_USE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(_ON_FIRST_USE[name])
@@ -72,4 +78,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ON_FIRST_USE})
+    return sorted({*__all__, *_ON_FIRST_USE, *(name for name in globals() if name.startswith("__"))})

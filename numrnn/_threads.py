@@ -6,6 +6,7 @@ call.
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 from collections.abc import Iterator
@@ -26,11 +27,14 @@ def _limit() -> int:
 
 
 def _check(n_threads: object, argument: str) -> int:
-    if isinstance(n_threads, bool) or not hasattr(n_threads, "__index__"):
+    try:
+        if isinstance(n_threads, bool):
+            raise TypeError("a bool is no number of threads")
+        n = operator.index(n_threads)  # type: ignore[arg-type]
+    except TypeError as error:  # also of an array, which has the method whatever it holds
         raise TypeError(
             f"`{argument}` should be an int (1 or more, or -1 for all), got {type(n_threads).__name__} {n_threads!r}."
-        )
-    n = int(n_threads.__index__())
+        ) from error
     if n == -1:
         return _limit()
     if not 1 <= n <= _limit():

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         sys.stderr.close()
         return 1
-    except (ValueError, NotImplementedError, OSError, ImportError) as error:
+    except (ValueError, NotImplementedError, OSError, ImportError, MemoryError) as error:
         print(f"numrnn {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -41,7 +41,8 @@ def mse(
     Raises
     ------
     ValueError
-        Shapes that differ, a negative or NaN weight, or nothing that counts.
+        Shapes that differ, a weight that is negative, infinite or NaN, a sum of weights that is infinite, or nothing
+        that counts.
     TypeError
         Something that is no array of real numbers.
     NotImplementedError
@@ -75,7 +76,10 @@ def mse(
         weighted = difference
     else:
         weights = _read_weight(head, weight, predicted.shape)
-        total = float(np.sum(np.broadcast_to(weights, predicted.shape)))
+        with np.errstate(over="ignore"):
+            total = float(np.sum(np.broadcast_to(weights, predicted.shape)))
+        if total == np.inf:
+            raise ValueError(explain(head, "the sum of `weight` overflows float64.", "Pass weight / weight.max()."))
         difference = np.where(weights > 0.0, difference, 0.0)
         weighted = weights * difference
     if not total:
@@ -103,8 +107,9 @@ def _read_weight(head: str, weight: object, shape: Shape) -> NDArray[np.float64]
             )
         )
     weights = array.astype(np.float64)
-    if not np.all(weights >= 0.0):
-        raise ValueError(explain(head, "`weight` has entries that are negative or NaN.", "Weights are 0 or more."))
+    if not np.all((weights >= 0.0) & (weights < np.inf)):
+        problem = "`weight` has entries that are negative, infinite or NaN."
+        raise ValueError(explain(head, problem, "Weights are finite and 0 or more."))
     return weights if weights.shape == shape else weights[..., None]
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import final
+from typing import NoReturn, final
 
 import numpy as np
 
 from numrnn._errors import explain, kind_of
 from numrnn._types import Array
+from numrnn.engine.arrays import real_array
 from numrnn.nn.arguments import number
 from numrnn.nn.gradients import Gradients
 from numrnn.nn.parameters import HasParameters
@@ -106,7 +107,8 @@ class Adam:
         Raises
         ------
         ValueError
-            Names or shapes that are not the model's. Nothing is changed then.
+            Names or shapes that are not the model's; a gradient that is NaN or infinite, or so large that the running
+            means or the new weights would be. Nothing is changed then.
         TypeError
             Something that is no gradient. Nothing is changed then.
 
@@ -122,18 +124,23 @@ class Adam:
         """
         parameters = self.model.parameters
         given = _read_gradients("Adam.step", parameters, gradients, self._means)
-        self._steps += 1
+        steps = self._steps + 1
         first, second = self.betas
-        step_size = self._lr / (1.0 - first**self._steps)
-        root = math.sqrt(1.0 - second**self._steps)
-        fresh = {}
-        for name, gradient in given.items():
-            mean, square = self._means[name], self._squares[name]
-            mean += (1.0 - first) * (gradient - mean)
-            square *= second
-            square += (1.0 - second) * gradient * gradient
-            fresh[name] = parameters[name] - step_size * mean / (np.sqrt(square) / root + self.eps)
+        step_size = self._lr / (1.0 - first**steps)
+        root = math.sqrt(1.0 - second**steps)
+        means: dict[str, Array] = {}
+        squares: dict[str, Array] = {}
+        fresh: dict[str, Array] = {}
+        with np.errstate(over="ignore", invalid="ignore"):
+            for name, gradient in given.items():
+                old = self._means[name]
+                mean = means[name] = old + (1.0 - first) * (gradient - old)
+                square = squares[name] = self._squares[name] * second + (1.0 - second) * gradient * gradient
+                fresh[name] = parameters[name] - step_size * mean / (np.sqrt(square) / root + self.eps)
+                if not (np.isfinite(square).all() and np.isfinite(fresh[name]).all()):
+                    _refuse_overflow(name, gradient)
         self.model.set_parameters(fresh)
+        self._steps, self._means, self._squares = steps, means, squares
 
     def __repr__(self) -> str:
         freeze = f", freeze={self.freeze!r}" if self.freeze else ""
@@ -223,11 +230,22 @@ def _read_gradients(
         raise ValueError(explain(head, f"the names do not match the model's: {'; '.join(wrong)}.", advice))
     found = {}
     for name, value in trained.items():
-        gradient = np.asarray(given[name])
+        gradient = real_array(given[name], head, f"gradient of {name}")
         if gradient.shape != value.shape:
             problem = f"the gradient of `{name}` has shape {gradient.shape}, expected {value.shape}."
             raise ValueError(explain(head, problem, "These are gradients of another model."))
         if gradient.dtype.kind != "f":
             raise TypeError(explain(head, f"the gradient of `{name}` has dtype {gradient.dtype}, expected floats."))
-        found[name] = gradient.astype(value.dtype, copy=False)
+        with np.errstate(over="ignore"):
+            found[name] = gradient.astype(value.dtype, copy=False)
     return found
+
+
+def _refuse_overflow(name: str, gradient: Array) -> NoReturn:
+    """Say why a step cannot be taken."""
+    problem = f"the step would make the running means or the values of `{name}` NaN or infinite."
+    seen = "Its gradient is NaN or infinite."
+    if np.isfinite(gradient).all():
+        seen = f"The largest number of its gradient is {np.abs(gradient).max():.1e}."
+    advice = "Nothing was changed. Leave the step out, clip the gradients, or lower `lr`."
+    raise ValueError(explain("Adam.step", problem, seen, advice))

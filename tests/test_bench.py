@@ -5,6 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -195,3 +199,12 @@ def test_peers_compute_what_numrnn_computes(name):
             assert result.mismatches == {}
             assert 0 < result.timings[name].difference < 1e-5
             assert math.isfinite(result.timings[name].minimum)
+
+
+def test_the_suite_bounds_the_pools_before_anything_reads_them():
+    """asv imports `benchmarks.common`; Numba reads its number of threads when it is imported."""
+    code = "import benchmarks.common as c, numba; assert numba.config.NUMBA_NUM_THREADS == c.THREADS"
+    root = Path(__file__).parents[1]
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    environment["PYTHONPATH"] = str(root)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root, env=environment | {"NUMBA_NUM_THREADS": "1"})

@@ -1,5 +1,6 @@
 """Every error of constructors, parameters, results and `describe`: its type and its whole text."""
 
+import numpy as np
 import pytest
 from refusals import GRU, LSTM, Refusal, X, refusal, zeros
 
@@ -98,6 +99,19 @@ CONSTRUCTORS = [
         'GRU: `dtype` should be "float32" or "float64", got NoneType None.',
     ),
     refusal(
+        "an array that is no integer",
+        lambda: numrnn.LSTM(np.array(3.5), 4),
+        TypeError,
+        "LSTM: `input_size` should be an int of 1 or more, got ndarray array(3.5).",
+    ),
+    refusal(
+        "foreign byte order",
+        lambda: numrnn.GRU(8, 64, dtype=np.dtype("float32").newbyteorder("S").str),
+        ValueError,
+        'GRU: `dtype` should be "float32" or "float64", got '
+        f"{np.dtype('float32').newbyteorder('S').str}, in foreign byte order.",
+    ),
+    refusal(
         "half precision",
         lambda: numrnn.GRU(8, 64, dtype="float16"),
         ValueError,
@@ -183,6 +197,13 @@ CONSTRUCTORS = [
 ]
 
 PARAMETERS = [
+    refusal(
+        "a name that is no text",
+        lambda: numrnn.RNN(2, 3).set_parameters({1: zeros(1)}),
+        ValueError,
+        """RNN(input_size=2, hidden_size=3): the names do not match: unexpected 1.
+  Expected: weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0.""",
+    ),
     refusal(
         "no mapping",
         lambda: LSTM.set_parameters([1, 2]),

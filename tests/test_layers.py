@@ -342,3 +342,9 @@ def test_the_package_names_its_version_and_lists_what_it_has():
     assert set(promised) == set(numrnn.__all__) <= set(dir(numrnn))
     for name in promised:
         assert getattr(numrnn, name) is not None
+
+
+@pytest.mark.parametrize("name", ["RNNCell", "LSTMCell", "GRUCell"])
+def test_cells_say_what_to_do_instead(name):
+    with pytest.raises(NotImplementedError, match=f"numrnn.{name} is not implemented in this version: call numrnn"):
+        getattr(numrnn, name)

@@ -118,8 +118,10 @@ def test_nothing_is_broadcast(prediction: tuple[int, ...], target: tuple[int, ..
     [
         ({"weight": np.ones(3)}, ValueError, "`weight` has shape"),
         ({"weight": 1.0}, ValueError, "`weight` has shape"),
-        ({"weight": np.array([1.0, -1.0, 1.0, 1.0, 1.0])}, ValueError, "negative or NaN"),
-        ({"weight": np.array([1.0, np.nan, 1.0, 1.0, 1.0])}, ValueError, "negative or NaN"),
+        ({"weight": np.array([1.0, -1.0, 1.0, 1.0, 1.0])}, ValueError, "negative, infinite or NaN"),
+        ({"weight": np.array([1.0, np.inf, 1.0, 1.0, 1.0])}, ValueError, "negative, infinite or NaN"),
+        ({"weight": np.full(5, 1e308)}, ValueError, "sum of `weight` overflows"),
+        ({"weight": np.array([1.0, np.nan, 1.0, 1.0, 1.0])}, ValueError, "negative, infinite or NaN"),
         ({"weight": np.zeros(5)}, ValueError, "nothing to average"),
         ({"weight": np.array(["a"] * 5)}, TypeError, "text"),
         ({"lengths": [2, 1, 1, 1, 1]}, NotImplementedError, "`weight` that is 0 at padded steps"),

@@ -241,3 +241,37 @@ def test_clipping_agrees_with_pytorch(rng: Rng) -> None:
 def test_wrong_arguments_of_clipping_are_explained(gradients: Any, max_norm: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="clip_by_global_norm"):
         optim.clip_by_global_norm(gradients, max_norm)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e30, 1e300])
+def test_a_step_that_would_overflow_is_refused_and_changes_nothing(bad: float) -> None:
+    stepped, spared = (numrnn.Linear(2, 1, bias=False, seed=0) for _ in range(2))
+    good, worse = {"weight": np.ones((1, 2))}, {"weight": np.array([[1.0, bad]])}
+    one, other = optim.Adam(stepped), optim.Adam(spared)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        one.step(worse)
+    for optimizer in (one, other):
+        optimizer.step(good)
+    np.testing.assert_array_equal(stepped.parameters["weight"], spared.parameters["weight"])
+
+
+def test_an_interrupted_step_leaves_the_running_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    stepped, spared = (numrnn.Linear(2, 1, bias=False, seed=0) for _ in range(2))
+    one, other = optim.Adam(stepped), optim.Adam(spared)
+
+    def interrupted(parameters: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stepped, "set_parameters", interrupted, raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            one.step({"weight": np.array([[3.0, -2.0]])})
+    for optimizer in (one, other):
+        optimizer.step({"weight": np.ones((1, 2))})
+    np.testing.assert_array_equal(stepped.parameters["weight"], spared.parameters["weight"])
+
+
+def test_a_masked_gradient_is_refused() -> None:
+    layer = numrnn.Linear(2, 1, bias=False)
+    with pytest.raises(TypeError, match="masked"):
+        optim.Adam(layer).step({"weight": np.ma.masked_array([[1.0, 2.0]], [[True, False]])})

@@ -146,3 +146,8 @@ WRONG = [
 @pytest.mark.parametrize("wrong", WRONG, ids=str)
 def test_a_wrong_argument_is_refused_with_the_way_out(wrong: Refusal, monkeypatch):
     wrong.check(monkeypatch)
+
+
+def test_dropout_is_refused():
+    with pytest.raises(NotImplementedError, match=r"`layer\.dropout` is not implemented.*draws no masks"):
+        numrnn.Reversed(numrnn.GRU(3, 4, 2, dropout=0.5))

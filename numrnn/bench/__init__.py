@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -55,6 +56,10 @@ def main(options: argparse.Namespace) -> int:
         for name, value in (("--threads", threads), ("--repeats", options.repeats)):
             if value < 1:
                 raise ValueError(f"{name} {value}: expected 1 or more")
+        if not 0.0 < options.burst < math.inf:
+            raise ValueError(f"--burst {options.burst}: expected seconds, more than 0")
+        if options.json is not None and (options.json.is_dir() or not options.json.parent.is_dir()):
+            raise ValueError(f"--json {options.json}: expected a file in a folder that exists")
     except ValueError as error:
         print(f"numrnn bench: {error}", file=sys.stderr)
         return 2

@@ -403,13 +403,9 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
             panels, header[PANELS_AT], output_size, arena, header[D_H_AT], stride, pre, header[ZEROS_AT],
         )  # fmt: skip
         if reset:
-            clear_states(
-                header[D_H_AT], stride, output_size, arena, table, first, alive, resets, header, t, RESET
-            )
+            clear_states(header[D_H_AT], stride, output_size, arena, table, first, alive, resets, header, t, RESET)
             if cell.has_c():
-                clear_states(
-                    header[D_C_AT], stride, hidden_size, arena, table, first, alive, resets, header, t, RESET
-                )
+                clear_states(header[D_C_AT], stride, hidden_size, arena, table, first, alive, resets, header, t, RESET)
         pack_rows(
             x, ROW_X, t * header[X_STEP], table, first, alive, header[INPUT_SIZE],
             arena, header[RIGHT_AT], header[BLOCK_LINES], line,

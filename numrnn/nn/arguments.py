@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,9 +22,13 @@ def not_yet(head: str, argument: str, reason: str, *advice: str) -> NotImplement
 
 def count(head: str, name: str, value: object, *, least: int = 1) -> int:
     """An integer of `least` or more; any integer type except bool."""
-    if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
-        raise TypeError(explain(head, f"`{name}` should be an int of {least} or more, got {kind_of(value)}."))
-    number = int(value.__index__())
+    problem = f"`{name}` should be an int of {least} or more, got {kind_of(value)}."
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(explain(head, problem))
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError as error:  # also of an array, which has the method whatever it holds
+        raise TypeError(explain(head, problem)) from error
     if number < least:
         raise ValueError(explain(head, f"`{name}` should be an int of {least} or more, got {number}."))
     return number
@@ -72,7 +77,8 @@ def element_type(head: str, value: object) -> np.dtype[Any]:
     except TypeError as error:
         raise TypeError(explain(head, f'`dtype` should be "float32" or "float64", got {kind_of(value)}.')) from error
     if dtype not in (np.dtype("float32"), np.dtype("float64")):
-        raise ValueError(explain(head, f'`dtype` should be "float32" or "float64", got {dtype.name}.'))
+        shown = dtype.name if dtype.isnative else f"{dtype.str}, in foreign byte order"
+        raise ValueError(explain(head, f'`dtype` should be "float32" or "float64", got {shown}.'))
     return np.dtype(dtype.name)
 
 

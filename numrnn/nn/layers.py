@@ -29,7 +29,8 @@ class RNN(Recurrent):
     batch_first : bool
         x and output are (batch, time, features) instead of (time, batch, features). States are never batch-first.
     dropout : float
-        0.0; more is not implemented in this version.
+        Probability with which a number that one layer hands to the next becomes 0, in `vjp` alone; the others are
+        scaled by 1 / (1 - dropout). A single layer has nothing to drop, and says so.
     bidirectional : bool
         Whether a second set of weights reads each sequence from its end; `output` has both halves side by side.
     dtype : {"float32", "float64"}
@@ -113,7 +114,8 @@ class LSTM(Recurrent):
     batch_first : bool
         x and output are (batch, time, features) instead of (time, batch, features). States are never batch-first.
     dropout : float
-        0.0; more is not implemented in this version.
+        Probability with which a number that one layer hands to the next becomes 0, in `vjp` alone; the others are
+        scaled by 1 / (1 - dropout). A single layer has nothing to drop, and says so.
     bidirectional : bool
         Whether a second set of weights reads each sequence from its end; `output` has both halves side by side.
     proj_size : int
@@ -215,7 +217,8 @@ class GRU(Recurrent):
     batch_first : bool
         x and output are (batch, time, features) instead of (time, batch, features). States are never batch-first.
     dropout : float
-        0.0; more is not implemented in this version.
+        Probability with which a number that one layer hands to the next becomes 0, in `vjp` alone; the others are
+        scaled by 1 / (1 - dropout). A single layer has nothing to drop, and says so.
     bidirectional : bool
         Whether a second set of weights reads each sequence from its end; `output` has both halves side by side.
     reset_after : bool

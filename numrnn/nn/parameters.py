@@ -147,7 +147,9 @@ class HasParameters:
     def _refuse_names(self, missing: list[str], unexpected: list[str]) -> None:
         """Raise for every name that should or should not be there."""
         parts = [
-            f"{kind} {', '.join(names)}" for kind, names in (("missing", missing), ("unexpected", unexpected)) if names
+            f"{kind} {', '.join(map(str, names))}"
+            for kind, names in (("missing", missing), ("unexpected", unexpected))
+            if names
         ]
         raise ValueError(
             explain(

@@ -10,7 +10,7 @@ from numrnn._errors import explain, kind_of
 from numrnn._types import Array, ArrayLike, StateLike
 from numrnn.engine.plan import Call, Plan, Purpose, plan_call
 from numrnn.engine.signature import Signature
-from numrnn.nn.arguments import flag
+from numrnn.nn.arguments import flag, not_yet
 from numrnn.nn.parameters import HasParameters
 from numrnn.nn.pullback import Pullback
 from numrnn.nn.recurrent import Recurrent
@@ -67,6 +67,8 @@ class Reversed(HasParameters):
         No layer.
     ValueError
         A bidirectional layer.
+    NotImplementedError
+        A layer with dropout.
 
     Notes
     -----
@@ -93,6 +95,8 @@ class Reversed(HasParameters):
         if layer.bidirectional:
             advice = "Its `output` has the reverse direction as second half."
             raise ValueError(explain(head, "`layer` is bidirectional: it reads both ways already.", advice))
+        if layer.dropout and layer.num_layers > 1:
+            raise not_yet(head, "layer.dropout", "a reversed layer draws no masks", "Make the layer with dropout=0.0.")
         self.__dict__.update(layer=layer, keep_order=flag(head, "keep_order", keep_order))
 
     def __call__(
