@@ -12,10 +12,9 @@ Array = NDArray[Any]
 _ALIGNMENT = 64
 
 
-def aligned(size: int, dtype: np.dtype[Any], *, zero: bool = False) -> Array:
+def aligned(size: int, dtype: np.dtype[Any]) -> Array:
     """A flat array that begins on a cache line, of at least one number."""
-    make = np.zeros if zero else np.empty
-    memory = make(max(size, 1) * dtype.itemsize + _ALIGNMENT, np.uint8)
+    memory = np.empty(max(size, 1) * dtype.itemsize + _ALIGNMENT, np.uint8)
     skip = -memory.__array_interface__["data"][0] % _ALIGNMENT
     return memory[skip : skip + max(size, 1) * dtype.itemsize].view(dtype)
 

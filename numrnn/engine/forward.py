@@ -50,16 +50,12 @@ class Saved:
 
     def cell(self, layer: int, d: int) -> Array:
         """c_t of one layer and direction: (T, N, H)."""
-        space = plans.Workspace.of(self.plan, keep=True)
-        at = d * space.size
-        cells = self.workspaces[layer][at : at + space.cells_size].reshape(space.slots, space.batch_size, -1)
+        cells = plans.Workspace.of(self.plan, keep=True).cells(self.workspaces[layer], d)
         return self._readable(cells[:-1] if d else cells[1:])
 
     def gate(self, name: str, layer: int, d: int) -> Array:
         """One gate of one layer and direction: (T, N, H)."""
-        space = plans.Workspace.of(self.plan, keep=True)
-        gates = self.workspaces[layer][d * space.size + space.cells_size : (d + 1) * space.size]
-        steps = gates.reshape(space.steps, space.batch_size, space.n_saved, space.hidden_size)
+        steps = plans.Workspace.of(self.plan, keep=True).gates(self.workspaces[layer], d)
         return self._readable(steps[:, :, self.plan.spec.saved.index(name)])
 
     def _readable(self, steps: Array) -> Array:
@@ -176,11 +172,6 @@ class _Layer:
         make = np.zeros if self.batch.ragged and not plan.flat else np.empty
         return make(plan.output_shape if not plan.flat else (int(self.batch.lengths.sum()), features), plan.dtype)
 
-    def _cells(self, workspace: Array, d: int) -> Array:
-        space = self.space
-        cells = workspace[d * space.size : d * space.size + space.cells_size]
-        return cells.reshape(space.slots, space.batch_size, space.hidden_size)
-
     def _ends(self, steps: int) -> Any:
         """Index of each row's own end among so many steps or slots, for arrays (steps, N, ...)."""
         if not self.batch.ragged:
@@ -192,14 +183,14 @@ class _Layer:
         workspace = aligned(plan.num_directions * space.size, plan.dtype)
         if space.has_c:
             for d in range(plan.num_directions):
-                cells = self._cells(workspace, d)
+                cells = self.space.cells(workspace, d)
                 # the reverse direction begins at each row's own end
                 cells[self._ends(space.slots) if d and space.keep else 0] = 0 if c_0 is None else c_0[d]
         return workspace
 
     def final_cell(self, workspace: Array, d: int) -> Array:
         """The cell state after each row's own last step."""
-        cells = self._cells(workspace, d)
+        cells = self.space.cells(workspace, d)
         final: Array = cells[0 if d or not self.space.keep else self._ends(self.space.slots)]
         return final
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from numrnn.engine.buffers import Array
 from numrnn.engine.geometry import (
     Batch,
     Integers,
@@ -82,6 +83,17 @@ class Workspace:
         """Numbers of a direction."""
         gates = self.steps * self.batch_size * self.n_saved * self.hidden_size if self.keep else 0
         return self.cells_size + gates
+
+    def cells(self, workspace: Array, d: int) -> Array:
+        """A direction's cell states: (slots, N, H), a view."""
+        at = d * self.size
+        return workspace[at : at + self.cells_size].reshape(self.slots, self.batch_size, self.hidden_size)
+
+    def gates(self, workspace: Array, d: int) -> Array:
+        """A direction's gates: (steps, N, saved, H), a view."""
+        at = d * self.size
+        kept = workspace[at + self.cells_size : at + self.size]
+        return kept.reshape(self.steps, self.batch_size, self.n_saved, self.hidden_size)
 
 
 @dataclass(frozen=True, slots=True)
