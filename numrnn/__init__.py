@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from numrnn import losses, optim
 from numrnn._threads import get_num_threads, set_num_threads
+from numrnn.nn.cells import GRUCell, LSTMCell, RNNCell
 from numrnn.nn.layers import GRU, LSTM, RNN
 from numrnn.nn.linear import Linear
 from numrnn.nn.model import SequenceModel
@@ -37,8 +38,11 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "GRUCell",
+    "LSTMCell",
     "Linear",
     "PackedSequence",
+    "RNNCell",
     "Reversed",
     "SequenceModel",
     "__version__",
@@ -64,12 +68,6 @@ _ON_FIRST_USE = {"info": "numrnn._info", "plot": "numrnn.plot", "warmup": "numrn
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for the first time."""
-    if name in ("RNNCell", "LSTMCell", "GRUCell"):
-        layer = name.removesuffix("Cell")
-        raise NotImplementedError(
-            f"numrnn.{name} is not implemented in this version: call numrnn.{layer} with one step, x[None], and pass "
-            "result.state on."
-        )
     if name not in _ON_FIRST_USE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(_ON_FIRST_USE[name])

@@ -12,7 +12,17 @@ import numpy as np
 
 from numrnn._errors import explain, kind_of
 
-__all__ = ["choice", "count", "dropout_rate", "element_type", "flag", "not_yet", "number", "seed_number"]
+__all__ = [
+    "choice",
+    "count",
+    "dropout_rate",
+    "element_type",
+    "flag",
+    "forget_gate_bias",
+    "not_yet",
+    "number",
+    "seed_number",
+]
 
 
 def not_yet(head: str, argument: str, reason: str, *advice: str) -> NotImplementedError:
@@ -49,6 +59,16 @@ def number(head: str, name: str, value: object) -> float:
     if not math.isfinite(value):
         raise ValueError(explain(head, f"`{name}` should be finite, got {value}."))
     return float(value)
+
+
+def forget_gate_bias(head: str, value: object, bias: object) -> float | None:
+    """The initial bias of forget gates, which need biases; None leaves it to `init`."""
+    if value is None:
+        return None
+    start = number(head, "forget_bias", value)
+    if not flag(head, "bias", bias):
+        raise ValueError(explain(head, "`forget_bias` was given, but bias=False.", "Leave one of the two out."))
+    return start
 
 
 def choice(head: str, name: str, value: object, allowed: Sequence[str]) -> str:

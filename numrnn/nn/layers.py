@@ -7,7 +7,7 @@ from typing import final
 from numpy.typing import DTypeLike
 
 from numrnn._errors import explain
-from numrnn.nn.arguments import choice, count, flag, number
+from numrnn.nn.arguments import choice, count, flag, forget_gate_bias
 from numrnn.nn.recurrent import Recurrent
 
 __all__ = ["GRU", "LSTM", "RNN"]
@@ -176,12 +176,7 @@ class LSTM(Recurrent):
         if proj_size >= hidden:
             problem = f"`proj_size` should be less than hidden_size={hidden}, got {proj_size}."
             raise ValueError(explain("LSTM", problem, "0 is none."))
-        if forget_bias is not None:
-            forget_bias = number("LSTM", "forget_bias", forget_bias)
-            if not flag("LSTM", "bias", bias):
-                raise ValueError(
-                    explain("LSTM", "`forget_bias` was given, but bias=False.", "Leave one of the two out.")
-                )
+        forget_bias = forget_gate_bias("LSTM", forget_bias, bias)
         self._build(
             "lstm",
             input_size,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NoReturn, final
+from typing import Any, ClassVar, NoReturn, final
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -14,14 +14,15 @@ from numrnn._types import Array, ArrayLike, Shape
 from numrnn.engine import dense, memory
 from numrnn.engine.arrays import ready, real_array
 from numrnn.nn.arguments import count, element_type, flag, seed_number
+from numrnn.nn.fixed import Fixed
 from numrnn.nn.gradients import Gradients
-from numrnn.nn.parameters import HasParameters, freeze
+from numrnn.nn.parameters import freeze
 
 __all__ = ["Linear", "LinearPullback"]
 
 
 @final
-class Linear(HasParameters):
+class Linear(Fixed):
     """A dense layer, y = x W^T + b over the last axis of x.
 
     Parameters
@@ -65,6 +66,8 @@ class Linear(HasParameters):
     seed: int | None
     _packed: tuple[dict[str, Array], dense.DensePanels] | None
 
+    _derived: ClassVar[tuple[str, ...]] = ("_packed",)
+
     def __init__(
         self,
         in_features: int,
@@ -91,6 +94,9 @@ class Linear(HasParameters):
             for name, shape in shapes.items()
             if name == "weight" or self.bias
         }
+        self._connect()
+
+    def _connect(self) -> None:
         self._packed = None
 
     def __call__(self, x: ArrayLike, *, n_threads: int | None = None) -> Array:
@@ -204,31 +210,6 @@ class Linear(HasParameters):
             panels = dense.DensePanels(parameters["weight"], parameters.get("bias"))
             packed = self._packed = (parameters, panels)
         return packed[1]
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name in self.__dict__ and not name.startswith("_"):
-            raise AttributeError(
-                explain(
-                    self._head,
-                    f"`{name}` is fixed when the layer is made.",
-                    "Make a new layer; load_state_dict moves weights.",
-                )
-            )
-        super().__setattr__(name, value)
-
-    def __repr__(self) -> str:
-        parts = [f"in_features={self.in_features}", f"out_features={self.out_features}"]
-        parts += [] if self.bias else ["bias=False"]
-        parts += [] if self.dtype == np.float32 else [f"dtype={self.dtype.name!r}"]
-        parts += [] if self.seed is None else [f"seed={self.seed}"]
-        return f"{type(self).__name__}({', '.join(parts)})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_packed": None, "_parameters": self._parameters_for_pickle()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._parameters = {name: freeze(value) for name, value in self._parameters.items()}
 
 
 @final

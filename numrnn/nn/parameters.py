@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -174,6 +174,3 @@ class HasParameters:
                 )
             fresh[name] = freeze(np.array(ready(array, old.dtype, self._head, name)))
         self._parameters = fresh
-
-    def _parameters_for_pickle(self) -> dict[str, Any]:
-        return {name: np.array(value) for name, value in self._parameters.items()}

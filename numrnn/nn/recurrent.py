@@ -2,50 +2,37 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from numrnn._errors import explain
 from numrnn._types import Array, ArrayLike, StateLike
-from numrnn.cellspec import CELLS, CellSpec, parameter_shapes
-from numrnn.engine import forward, memory
+from numrnn.engine import forward
 from numrnn.engine.dropout import Dropout
 from numrnn.engine.packed import PackedSequence
-from numrnn.engine.panels import Panels
 from numrnn.engine.plan import Call, Purpose, plan_call
-from numrnn.engine.signature import Signature
 from numrnn.engine.states import state_parts
-from numrnn.nn.arguments import choice, count, dropout_rate, element_type, flag, not_yet, seed_number
+from numrnn.nn.arguments import count, dropout_rate, flag, not_yet, seed_number
 from numrnn.nn.describe import describe
-from numrnn.nn.init import INITS, initial_parameters
+from numrnn.nn.fixed import arguments
 from numrnn.nn.internals import read_internals
-from numrnn.nn.parameters import HasParameters, freeze
 from numrnn.nn.pullback import Pullback
+from numrnn.nn.recurrent_weights import RecurrentWeights
 from numrnn.nn.results import Result
 
 __all__ = ["Recurrent"]
 
 
-class Recurrent(HasParameters, ABC):
+class Recurrent(RecurrentWeights):
     """A stack of recurrent layers over time; abstract."""
 
-    input_size: int
-    hidden_size: int
     num_layers: int
-    bias: bool
     batch_first: bool
     dropout: float
     bidirectional: bool
-    dtype: np.dtype[Any]
-    seed: int | None
-    init: str
-    signature: Signature
-    _packed: tuple[dict[str, Array], Panels] | None
     _mask_seeds: np.random.Generator
 
     @abstractmethod
@@ -67,94 +54,33 @@ class Recurrent(HasParameters, ABC):
         init: str,
         **own: object,
     ) -> None:
-        """Check the arguments that all constructors share, keep them and `own` as attributes, and draw the weights."""
+        """Check what all layers' constructors share, keep it and `own` as attributes, and draw the weights."""
         head = type(self).__name__
-        order = [name for name, kind in _arguments(type(self)) if kind.kind is not kind.KEYWORD_ONLY]
-        given: dict[str, Any] = {
-            "input_size": count(head, "input_size", input_size),
-            "hidden_size": count(head, "hidden_size", hidden_size),
-            "num_layers": count(head, "num_layers", num_layers),
-            "bias": flag(head, "bias", bias, order),
-            "batch_first": flag(head, "batch_first", batch_first, order),
-            "dropout": dropout_rate(head, dropout),
-            "bidirectional": flag(head, "bidirectional", bidirectional, order),
-            "dtype": element_type(head, dtype),
-            "seed": seed_number(head, seed),
-            "init": choice(head, "init", init, INITS),
-            **own,
-        }
-        if given["dropout"] and given["num_layers"] == 1:
+        order = [name for name, kind in arguments(type(self)) if kind.kind is not kind.KEYWORD_ONLY]
+        num_layers, dropout = count(head, "num_layers", num_layers), dropout_rate(head, dropout)
+        if dropout and num_layers == 1:
             warnings.warn(
                 f"{head}: dropout acts between layers, on the output of all but the last, and num_layers=1 has none: "
-                f"dropout={given['dropout']} does nothing.",
+                f"dropout={dropout} does nothing.",
                 UserWarning,
                 stacklevel=4,
             )
+        self._make(
+            cell,
+            input_size,
+            hidden_size,
+            bias=bias,
+            dtype=dtype,
+            seed=seed,
+            init=init,
+            num_layers=num_layers,
+            batch_first=flag(head, "batch_first", batch_first, order),
+            dropout=dropout,
+            bidirectional=flag(head, "bidirectional", bidirectional, order),
+            **own,
+        )
         # the stream that masks take their seeds from when a call gives none; apart from the weights' own
-        masks = np.random.default_rng(None if given["seed"] is None else [given["seed"], 1])
-        self.__dict__.update(given, _mask_seeds=masks)
-        self._connect(cell)
-        self._parameters = self._draw()
-
-    def _connect(self, cell: str) -> None:
-        """Derive what is not part of a pickle."""
-        values = (self.input_size, self.hidden_size, self.num_layers, self.bias, self.batch_first)
-        head = f"{type(self).__name__}(input_size={self.input_size}, hidden_size={self.hidden_size})"
-        directions, proj_size = 1 + self.bidirectional, getattr(self, "proj_size", 0)
-        self.__dict__.update(signature=Signature(head, cell, self.dtype, *values, directions, proj_size))
-        self._packed = None
-
-    def _draw(self) -> dict[str, Array]:
-        spec, rows, signature = self._spec, self._spec.num_gates * self.hidden_size, self.signature
-        directions, proj_size, output_size = signature.num_directions, signature.proj_size, signature.output_size
-        per_layer = [self.input_size, *[directions * output_size] * min(self.num_layers - 1, 1)]
-        numbers = [
-            directions * (rows * (size + output_size + 2 * self.bias) + proj_size * self.hidden_size)
-            for size in per_layer
-        ]
-        total = sum(numbers[:1]) + sum(numbers[1:]) * (self.num_layers - 1)
-        objects = 2048 * directions * self.num_layers  # names, dict entries and array headers of four or five arrays
-        memory.require(
-            total * self.dtype.itemsize + objects, self._head, f"the weights of num_layers={self.num_layers}"
-        )
-        shapes = parameter_shapes(
-            spec, self.input_size, self.hidden_size, self.num_layers, self.bias, directions, proj_size
-        )
-        drawn = initial_parameters(
-            spec,
-            shapes,
-            self.hidden_size,
-            dtype=self.dtype,
-            seed=self.seed,
-            init=self.init,
-            forget_bias=getattr(self, "forget_bias", None),
-        )
-        return {name: freeze(value) for name, value in drawn.items()}
-
-    @property
-    def _spec(self) -> CellSpec:
-        return CELLS[self.signature.cell]
-
-    @property
-    def _head(self) -> str:
-        return self.signature.head
-
-    def _panels(self) -> Panels:
-        """Packed weights of the present parameters."""
-        packed, parameters = self._packed, self._parameters
-        if packed is None or packed[0] is not parameters:
-            panels = Panels(
-                self._spec,
-                parameters,
-                input_size=self.input_size,
-                hidden_size=self.hidden_size,
-                num_layers=self.num_layers,
-                dtype=self.dtype,
-                num_directions=self.signature.num_directions,
-                proj_size=self.signature.proj_size,
-            )
-            self._packed = packed = (parameters, panels)
-        return packed[1]
+        self._mask_seeds = np.random.default_rng(None if self.seed is None else [self.seed, 1])
 
     def __call__(
         self,
@@ -386,41 +312,6 @@ class Recurrent(HasParameters, ABC):
             return False, False
         shared = [np.asarray(part).shape[1] != batch_size for part in state_parts(self.signature, state)]
         return shared[0], shared[-1]
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name in self.__dict__ and not name.startswith("_"):
-            raise AttributeError(
-                explain(
-                    self._head,
-                    f"`{name}` is fixed when the layer is made.",
-                    "Make a new layer; load_state_dict moves weights.",
-                )
-            )
-        super().__setattr__(name, value)
-
-    def __repr__(self) -> str:
-        parts = []
-        for name, argument in _arguments(type(self)):
-            value = getattr(self, name)
-            if argument.default is argument.empty or value != argument.default:
-                parts.append(f"{name}={value.name if isinstance(value, np.dtype) else value!r}")
-        return f"{type(self).__name__}({', '.join(parts)})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        del state["_packed"], state["signature"]
-        return state | {"_parameters": self._parameters_for_pickle(), "_cell": self.signature.cell}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        cell = state.pop("_cell")
-        self.__dict__.update(state)
-        self._parameters = {name: freeze(value) for name, value in self._parameters.items()}
-        self._connect(cell)
-
-
-def _arguments(layer: type) -> list[tuple[str, inspect.Parameter]]:
-    """The arguments of a layer's constructor."""
-    return list(inspect.signature(layer).parameters.items())
 
 
 def _read_only(array: Array) -> Array:

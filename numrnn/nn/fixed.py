@@ -1,0 +1,54 @@
+"""Objects whose constructor says everything: nothing but their weights changes afterwards."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar
+
+import numpy as np
+
+from numrnn._errors import explain
+from numrnn.nn.parameters import HasParameters, freeze
+
+__all__ = ["Fixed", "arguments"]
+
+
+class Fixed(HasParameters):
+    """An object whose constructor's arguments are its attributes; they are fixed, and `repr` is the call that makes it.
+
+    A subclass puts its attributes into `__dict__`, and derives in `_connect` what `_derived` names: that is not part of
+    a pickle.
+    """
+
+    _derived: ClassVar[tuple[str, ...]] = ()
+
+    def _connect(self) -> None:
+        """Set the attributes that are not part of a pickle."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in self.__dict__ and not name.startswith("_"):
+            problem = f"`{name}` is fixed when the layer is made."
+            raise AttributeError(explain(self._head, problem, "Make a new layer; load_state_dict moves weights."))
+        super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        parts = []
+        for name, argument in arguments(type(self)):
+            value = getattr(self, name)
+            if argument.default is argument.empty or value != argument.default:
+                parts.append(f"{name}={value.name if isinstance(value, np.dtype) else value!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {name: value for name, value in self.__dict__.items() if name not in self._derived}
+        return kept | {"_parameters": {name: np.array(value) for name, value in self._parameters.items()}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._parameters = {name: freeze(value) for name, value in self._parameters.items()}
+        self._connect()
+
+
+def arguments(made: type) -> list[tuple[str, inspect.Parameter]]:
+    """The arguments of a class's constructor."""
+    return list(inspect.signature(made).parameters.items())
