@@ -277,6 +277,22 @@ def _forward(plan: Plan, layer: int, batch: Batch, *, keep: bool, last: bool, re
     return replace(launch, steps=batch.steps, whole=launch.between(0, batch.steps))
 
 
+def in_turn(plan: Plan, layer: int) -> tuple[Launch, Launch]:
+    """The plans of one step of one direction whose cell states have two slots: from the first to the second, and back.
+
+    `saved` is then (2, N, H).
+    """
+    there = _forward(plan, layer, Batch.of(plan, None), keep=False, last=False, resets=False)
+    forth, back = there.between(0, 1).copy(), there.between(0, 1).copy()
+    slot = plan.batch_size * plan.hidden_size
+    for request, first, step in ((forth, 0, slot), (back, slot, -slot)):
+        for header in there._headers():
+            request[header + fields.C_STEP] = step
+            table = request[request[header + fields.TABLE_AT] :].reshape(-1, ROW_FIELDS)
+            table[:, ROW_C] += first
+    return replace(there, request=forth, whole=forth), replace(there, request=back, whole=back)
+
+
 @dataclass(frozen=True, slots=True)
 class Arena:
     """Offsets into the scratch of one direction's backward pass. Everything before `fresh` is zero at the start."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from numrnn.nn.internals import read_internals
 from numrnn.nn.pullback import Pullback
 from numrnn.nn.recurrent_weights import RecurrentWeights
 from numrnn.nn.results import Result
+from numrnn.nn.stream import Stream
 
 __all__ = ["Recurrent"]
 
@@ -245,6 +246,45 @@ class Recurrent(RecurrentWeights):
         result = self._result(call, run, kept=True, internals=internals)
         shared = self._shared(state, call.plan.batch_size)
         return result, Pullback(self.signature, call.plan, run.saved, shared, call.form)
+
+    def stream(self, batch_size: int | None = None, state: StateLike | None = None) -> Stream:
+        """Return the layer as a stream, which is fed step by step and keeps its states.
+
+        Parameters
+        ----------
+        batch_size : int, optional
+            Rows that move together; None for one sequence, whose steps are (input_size,).
+        state : optional
+            As in a call; None is zero.
+
+        Returns
+        -------
+        Stream
+            `.step(x_t)`, `.run(x_chunk)`, `.state`, `.reset()`, `.fork()`; with the present weights, also when the
+            layer's change later.
+
+        Raises
+        ------
+        ValueError
+            A bidirectional layer; a wrong shape of `state`.
+        TypeError
+            A state of the wrong kind.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import numrnn
+        >>> stream = numrnn.LSTM(4, 8).stream(batch_size=3)
+        >>> stream.step(np.zeros((3, 4))).shape
+        (3, 8)
+        """
+        return Stream(self._snapshot(), batch_size, state)
+
+    def _snapshot(self) -> Self:
+        """The layer with its present weights, which do not change any more."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
 
     def describe(self, shape: Sequence[int]) -> str:
         """Return a text that names the axes of every input and output, how they are tied, and the memory needed.
