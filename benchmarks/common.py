@@ -18,23 +18,24 @@ for _pool in ("NUMBA", "OMP", "MKL", "OPENBLAS"):  # NumPy and Numba read them w
 import numpy as np
 
 from numrnn import reference
-from numrnn.bench.cases import CELL_NAMES, Case, Problem, make_problem
+from numrnn.bench.cases import CELL_NAMES, Case, Problem, make_problem, read_shape
 from numrnn.bench.measure import TOLERANCE, largest_difference
 from numrnn.bench.peers import PEERS, Job, PeerMissingError, load, thread_environment
 
-__all__ = ["BACKENDS", "CELLS", "SHAPES", "prepared", "ready"]
+__all__ = ["BACKENDS", "CELLS", "RAGGED", "SHAPES", "prepared", "ready"]
 
 BACKENDS = list(PEERS)
 CELLS = list(CELL_NAMES)
 SHAPES = ["1,1,16,32", "1,100,32,64", "32,100,64,128", "64,100,256,256", "64,50,512,512"]  # N,T,I,H
+RAGGED = ["64,10..200,64,128", "64,200,64,128"]  # lengths drawn from a range, and beside them all the longest
 
 os.environ.update(thread_environment(THREADS))  # the rest, read by each peer when it starts its threads
 
 
 def prepared(backend: str, cell: str, shape: str, mode: str) -> tuple[Job, Problem]:
     """Set a case up in a library; NotImplementedError, which asv reads as "skip", if it is absent or cannot do it."""
-    n, t, i, h = map(int, shape.split(","))
-    problem = make_problem(Case(cell, (n, t, i, h), mode))
+    sizes, shortest = read_shape(shape)
+    problem = make_problem(Case(cell, sizes, mode, shortest=shortest))
     try:
         return load(backend, THREADS).prepare(problem), problem
     except PeerMissingError as error:
@@ -57,7 +58,8 @@ def _expected(problem: Problem) -> dict[str, Any]:
     """Compute a problem by the reference, in float64."""
     case = problem.case
     zero = np.zeros((1, case.shape[0], case.shape[3]))
-    trace = reference.forward(case.spec, problem.parameters, problem.x, *([zero] * len(case.spec.states)))
+    states = [zero] * len(case.spec.states)
+    trace = reference.forward(case.spec, problem.parameters, problem.x, *states, lengths=problem.lengths)
     expected = {"output": trace.output, "h_n": trace.h_n}
     if trace.c_n is not None:
         expected["c_n"] = trace.c_n

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from numrnn import cli
-from numrnn.bench.cases import CELL_NAMES, GRID, Case, make_problem
+from numrnn.bench.cases import CELL_NAMES, GRID, RAGGED, Case, make_problem, read_shape
 from numrnn.bench.measure import TOLERANCE, Outcome, Timing, largest_difference, measure
 from numrnn.bench.peers import PEERS, load, thread_environment
 from numrnn.bench.processes import Worker, WorkerError
@@ -22,6 +22,7 @@ from numrnn.bench.report import as_json, as_table
 from numrnn.bench.worker import Session
 
 TINY = (3, 4, 5, 6)
+TINY_RAGGED = {"shape": (5, 7, 3, 4), "shortest": 2}
 
 
 def outcome(**seconds):
@@ -37,8 +38,38 @@ def test_flops_count_the_products():
     assert Case("gru", (32, 100, 64, 128)).flops * 4 == forward.flops * 3
 
 
-def test_a_case_survives_json():
-    case = Case("gru", TINY, "training", "float64")
+def test_flops_of_a_ragged_case_count_the_sum_of_lengths():
+    ragged = Case("lstm", (64, 200, 64, 128), shortest=10)
+    assert ragged.steps == ragged.lengths.sum() < 64 * 200
+    assert ragged.flops * 64 * 200 == ragged.dense_twin.flops * ragged.steps
+    assert ragged.dense_twin == Case("lstm", (64, 200, 64, 128))
+
+
+@pytest.mark.parametrize("text", ["64,10..200,64,128", "1,3..7,5,6", "5,4..4,5,6"])
+def test_lengths_are_of_the_range_and_one_is_the_longest(text):
+    shape, shortest = read_shape(text)
+    lengths = Case("lstm", shape, shortest=shortest).lengths
+    assert lengths.shape == shape[:1]
+    assert lengths.max() == shape[1]
+    assert lengths.min() >= shortest
+    np.testing.assert_array_equal(lengths, make_problem(Case("rnn", shape, "training", shortest=shortest)).lengths)
+    assert Case("lstm", shape).lengths is None
+
+
+def test_a_dense_twin_differs_in_its_lengths_only():
+    ragged = Case("gru", **TINY_RAGGED)
+    np.testing.assert_array_equal(make_problem(ragged).x, make_problem(ragged.dense_twin).x)
+
+
+@pytest.mark.parametrize("text", ["3,4,5,6", "64,10..200,64,128"])
+def test_a_shape_is_written_as_it_was_read(text):
+    shape, shortest = read_shape(text)
+    assert str(Case("lstm", shape, shortest=shortest)) == f"lstm {text} forward float32"
+
+
+@pytest.mark.parametrize("shortest", [None, 2])
+def test_a_case_survives_json(shortest):
+    case = Case("gru", TINY, "training", "float64", shortest)
     assert Case.from_dict(json.loads(json.dumps(case.as_dict()))) == case
 
 
@@ -92,6 +123,29 @@ def test_the_table_has_one_line_a_case_and_names_what_is_missing():
     assert max(map(len, text.splitlines())) < 140
 
 
+def test_a_ragged_case_is_set_beside_its_dense_twin():
+    """Half the steps in half the time is 1; a table without such a case has no such column."""
+    case = Case("lstm", (2, 200, 5, 6), shortest=1)
+    twin = Outcome(case.dense_twin, {"numrnn": Timing("1.0", [4e-3, 8e-3])})
+    in_proportion = 4e-3 * case.steps / 400
+    result = Outcome(case, {"numrnn": Timing("1.0", [1.5 * in_proportion, 1.5 * in_proportion])})
+    assert result.over_dense("minimum") is None
+    assert twin.over_dense("minimum") is None
+    result.twin = twin
+    assert result.over_dense("minimum") == pytest.approx(1.5)
+    assert result.over_dense("median") == pytest.approx(1.0)
+    text = as_table([outcome(numrnn=1e-3), result], {}, threads=1)
+    dense_row, row = (line.split() for line in text.splitlines() if line.startswith("lstm "))
+    assert row[:6] == ["lstm", "2", "1..200", "5", "6", "forward"]
+    assert (dense_row[-1], row[-1]) == ("-", "1.50")
+    assert f"2,1..200: {case.steps} of 400 steps" in text
+    assert "dense" not in as_table([outcome(numrnn=1e-3)], {}, threads=1)
+    (stored,) = json.loads(json.dumps(as_json([result], {}, threads=1)))["cases"]
+    assert (stored["shortest"], stored["steps"]) == (1, case.steps)
+    assert stored["over_dense"]["minimum"] == pytest.approx(1.5)
+    assert stored["dense_twin"]["numrnn"]["seconds"] == [4e-3, 8e-3]
+
+
 def test_json_has_every_sample():
     stored = json.loads(json.dumps(as_json([outcome(numrnn=1e-3, torch=2e-3)], {}, threads=1)))
     assert stored["cases"][0]["libraries"]["torch"]["seconds"] == [0.002, 0.004, 0.006]
@@ -133,6 +187,13 @@ def test_numrnn_alone_can_be_measured(capsys, tmp_path):
     stored = json.loads((tmp_path / "samples.json").read_text())
     assert all(len(case["libraries"]["numrnn"]["seconds"]) >= 2 for case in stored["cases"])
     assert all(0 < case["share_of_peak"] < 1.5 for case in stored["cases"])
+
+
+def test_a_ragged_case_takes_turns_with_its_dense_twin():
+    ((result,), _) = measure([Case("gru", **TINY_RAGGED)], [], threads=1, repeats=2, burst_seconds=0.0)
+    assert len(result.timings["numrnn"].seconds) == len(result.twin.timings["numrnn"].seconds) == 2
+    assert result.over_dense("minimum") > 0
+    assert list(result.timings) == ["numrnn"]
 
 
 @pytest.fixture
@@ -180,17 +241,25 @@ def test_the_grid_is_a_shape(monkeypatch):
     seen = []
     monkeypatch.setattr("numrnn.bench.measure.measure", lambda cases, *_, **__: (seen.extend(cases), ([], {}))[1])
     assert cli.main(["bench", "--shapes", "grid", "2,2,2,2", "--cells", "lstm", "--mode", "forward"]) == 0
-    assert [case.shape for case in seen] == [*GRID, (2, 2, 2, 2)]
+    assert [",".join(case.sizes) for case in seen] == [*GRID, "2,2,2,2"]
+
+
+def test_the_ragged_rows_of_the_grid_are_a_shape(monkeypatch):
+    seen = []
+    monkeypatch.setattr("numrnn.bench.measure.measure", lambda cases, *_, **__: (seen.extend(cases), ([], {}))[1])
+    assert cli.main(["bench", "--shapes", "ragged", "--cells", "lstm", "--mode", "forward"]) == 0
+    assert [",".join(case.sizes) for case in seen] == list(RAGGED) == [shape for shape in GRID if ".." in shape]
 
 
 @pytest.mark.peers
+@pytest.mark.parametrize("sizes", [{"shape": TINY}, TINY_RAGGED], ids=["dense", "ragged"])
 @pytest.mark.parametrize("name", [name for name in PEERS if name != "numrnn"])
-def test_peers_compute_what_numrnn_computes(name):
+def test_peers_compute_what_numrnn_computes(name, sizes):
     """A peer that computes something else would be measured on another task."""
     needed = {"onnxruntime": ("onnxruntime", "onnx")}.get(name, (name,))
     if not all(map(importlib.util.find_spec, needed)):
         pytest.skip(f"{name} is not installed")
-    cases = [Case(cell, TINY, mode) for cell in CELL_NAMES for mode in ("forward", "training")]
+    cases = [Case(cell, mode=mode, **sizes) for cell in CELL_NAMES for mode in ("forward", "training")]
     outcomes, absent = measure(cases, [name], threads=1, repeats=1, burst_seconds=0.0)
     assert absent == {}
     for result in outcomes:

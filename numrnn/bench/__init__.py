@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=_DEFAULT_SHAPES,
         metavar="N,T,I,H",
-        help=f"batch, time, input and hidden size of one layer, or `grid` (default: {' '.join(_DEFAULT_SHAPES)})",
+        help="batch, time, input and hidden size of one layer, where time may be a range of lengths, as in "
+        "64,10..200,64,128; or `grid`, or `ragged`, the rows of the grid whose sequences differ in length "
+        f"(default: {' '.join(_DEFAULT_SHAPES)})",
     )
     parser.add_argument("--cells", default="lstm,gru,rnn", metavar="NAMES", help="of lstm,gru,rnn (the default)")
     parser.add_argument("--mode", default="both", choices=("forward", "training", "both"), help="default: both")
@@ -42,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Measure, print the table, and return the exit code: 1 if results differ or numrnn failed, 2 for an option."""
-    from numrnn.bench.cases import CELL_NAMES, GRID, MODES, Case
+    from numrnn.bench.cases import CELL_NAMES, GRID, MODES, RAGGED, Case
     from numrnn.bench.measure import measure
     from numrnn.bench.peers import PEERS
     from numrnn.bench.processes import usable_threads
@@ -51,7 +53,8 @@ def main(options: argparse.Namespace) -> int:
     try:
         peers = [] if options.against in ("", "none") else _names(options.against, PEERS[1:], "--against")
         cells = _names(options.cells, tuple(CELL_NAMES), "--cells")
-        shapes = [shape for text in options.shapes for shape in (GRID if text == "grid" else [_shape(text)])]
+        named = {"grid": GRID, "ragged": RAGGED}
+        shapes = [_shape(part) for text in options.shapes for part in named.get(text, (text,))]
         threads = usable_threads() if options.threads is None else options.threads
         for name, value in (("--threads", threads), ("--repeats", options.repeats)):
             if value < 1:
@@ -64,7 +67,12 @@ def main(options: argparse.Namespace) -> int:
         print(f"numrnn bench: {error}", file=sys.stderr)
         return 2
     modes = MODES if options.mode == "both" else (options.mode,)
-    cases = [Case(cell, shape, mode, options.dtype) for mode in modes for cell in cells for shape in shapes]
+    cases = [
+        Case(cell, shape, mode, options.dtype, shortest)
+        for mode in modes
+        for cell in cells
+        for shape, shortest in shapes
+    ]
     outcomes, absent = measure(cases, peers, threads=threads, repeats=options.repeats, burst_seconds=options.burst)
     print(as_table(outcomes, absent, threads=threads))
     if options.json is not None:
@@ -83,11 +91,10 @@ def _names(text: str, known: tuple[str, ...], option: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _shape(text: str) -> tuple[int, int, int, int]:
+def _shape(text: str) -> tuple[tuple[int, int, int, int], int | None]:
+    from numrnn.bench.cases import read_shape
+
     try:
-        n, t, i, h = (int(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"--shapes {text}: expected four integers N,T,I,H, or `grid`") from None
-    if min(n, t, i, h) < 1:
-        raise ValueError(f"--shapes {text}: every size is 1 or more")
-    return n, t, i, h
+        return read_shape(text)
+    except ValueError as error:
+        raise ValueError(f"--shapes {error}; or `grid`, or `ragged`") from None

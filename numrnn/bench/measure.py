@@ -45,13 +45,17 @@ class Timing:
 
 @dataclass(slots=True)
 class Outcome:
-    """One case: the libraries that were measured, why others were not, and the peaks seen in the whole run."""
+    """One case: the libraries that were measured, why others were not, and the peaks seen in the whole run.
+
+    `twin` is numrnn alone on the dense twin of a ragged case, measured in turn with it.
+    """
 
     case: Case
     timings: dict[str, Timing] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
     mismatches: dict[str, str] = field(default_factory=dict)
     peaks: list[float] = field(default_factory=list)
+    twin: Outcome | None = None
 
     def ratio(self, statistic: str) -> tuple[float, str] | None:
         """Time of the fastest peer over ours, and that peer's name; above 1 numrnn is ahead."""
@@ -60,6 +64,15 @@ class Outcome:
             return None
         fastest = min(peers, key=peers.__getitem__)
         return peers[fastest] / getattr(self.timings["numrnn"], statistic), fastest
+
+    def over_dense(self, statistic: str) -> float | None:
+        """Our time for each step of a ragged case over the dense twin's; 1 is proportional to the sum of lengths."""
+        if self.twin is None or not all("numrnn" in outcome.timings for outcome in (self, self.twin)):
+            return None
+        ragged, dense = (
+            getattr(outcome.timings["numrnn"], statistic) / outcome.case.steps for outcome in (self, self.twin)
+        )
+        return float(ragged / dense)
 
     @property
     def gflops(self) -> float | None:
@@ -73,6 +86,16 @@ class Outcome:
         if self.gflops is None or not self.peaks:
             return None
         return self.gflops / max(self.peaks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Player:
+    """A library that takes turns on a case; a sample is `number` calls."""
+
+    outcome: Outcome
+    name: str
+    worker: Worker
+    number: int
 
 
 def largest_difference(theirs: dict[str, NDArray[Any]], ours: dict[str, NDArray[Any]]) -> tuple[float, str]:
@@ -136,20 +159,25 @@ def measure(
                 workers[name] = worker
             except WorkerError as error:
                 absent[name] = str(error)
+        dense = {}
+        if "numrnn" in workers and any(case.shortest is not None for case in cases):
+            dense["numrnn"] = stack.enter_context(Worker("numrnn", threads))
+            dense["numrnn"].ask("load")
         peaks: dict[str, list[float]] = {case.dtype: [] for case in cases}
         for number, case in enumerate(cases, 1):
             _notice(f"[{number}/{len(cases)}] {case}")
             outcome = Outcome(case, peaks=peaks[case.dtype])
             outcomes.append(outcome)
-            numbers = dict(_set_up(outcome, workers, versions, folder))
-            _take_turns(outcome, workers, numbers, repeats, burst_seconds)
+            players = list(_set_up(outcome, workers, versions, folder))
+            if case.shortest is not None:
+                outcome.twin = Outcome(case.dense_twin, peaks=outcome.peaks)
+                players += _set_up(outcome.twin, dense, versions, folder)
+            _take_turns(players, repeats, burst_seconds)
     return outcomes, absent
 
 
-def _set_up(
-    outcome: Outcome, workers: dict[str, Worker], versions: dict[str, str], folder: Path
-) -> Iterator[tuple[str, int]]:
-    """Prepare the case in every library and compare results; yields name -> calls in a sample."""
+def _set_up(outcome: Outcome, workers: dict[str, Worker], versions: dict[str, str], folder: Path) -> Iterator[_Player]:
+    """Prepare the case in every library and compare results; yields those that can take turns."""
     ours: dict[str, NDArray[Any]] = {}
     for name, worker in workers.items():
         path = folder / f"{name}.npz"
@@ -168,24 +196,24 @@ def _set_up(
             timing.difference, where = largest_difference(arrays, ours)
             if not timing.difference <= TOLERANCE[outcome.case.dtype]:
                 outcome.mismatches[name] = f"`{where}` differs by {timing.difference:.1e} of its scale"
-        yield name, max(1, math.ceil(SAMPLE_SECONDS / seconds))
+        yield _Player(outcome, name, worker, max(1, math.ceil(SAMPLE_SECONDS / seconds)))
 
 
-def _take_turns(
-    outcome: Outcome, workers: dict[str, Worker], numbers: dict[str, int], repeats: int, burst_seconds: float
-) -> None:
+def _take_turns(players: list[_Player], repeats: int, burst_seconds: float) -> None:
     """Bursts in turn, one process busy at a time; the peak is measured between them."""
     for turn in range(repeats):
         _notice(f"    turn {turn + 1}/{repeats}", passing=True)
-        for name, number in list(numbers.items()):
+        for player in list(players):
+            outcome, name, worker = player.outcome, player.name, player.worker
             try:
-                reply = workers[name].ask("burst", number=number, length=burst_seconds)
+                reply = worker.ask("burst", number=player.number, length=burst_seconds)
                 outcome.timings[name].seconds += reply["seconds"]
                 if name == "numrnn":
-                    outcome.peaks.append(workers[name].ask("peak", dtype=outcome.case.dtype)["gflops"])
+                    outcome.peaks.append(worker.ask("peak", dtype=outcome.case.dtype)["gflops"])
             except WorkerError as error:
                 outcome.refusals[name] = str(error)
-                del outcome.timings[name], numbers[name]
+                del outcome.timings[name]
+                players.remove(player)
     _notice("", passing=True)
 
 

@@ -1,4 +1,8 @@
-"""JAX: jitted `lax.scan` over time, the product with the input hoisted out of it; `jax.vjp` for training."""
+"""JAX: jitted `lax.scan` over time, the product with the input hoisted out of it; `jax.vjp` for training.
+
+Its arrays have fixed shapes: where lengths differ, every step is computed for every sequence, and a mask keeps the
+states of those that have ended and zeroes their output.
+"""
 
 from __future__ import annotations
 
@@ -51,32 +55,44 @@ class _Jax(Peer):
 
     def prepare(self, problem: Problem) -> Job:
         case = problem.case
-        n, _, _, h = case.shape
+        n, t, _, h = case.shape
         step = _STEPS[case.cell]
 
-        def run(parameters: dict[str, Any], x: Any) -> tuple[Any, Any]:
+        def run(parameters: dict[str, Any], x: Any, lengths: Any) -> tuple[Any, Any]:
             w_hh, b_hh = parameters["weight_hh_l0"], parameters["bias_hh_l0"]
             pre_x = x @ parameters["weight_ih_l0"] + parameters["bias_ih_l0"]
             start = (jnp.zeros((n, h), x.dtype),) * len(case.spec.states)
-            state, output = jax.lax.scan(lambda state, p: step(state, p, w_hh, b_hh), start, pre_x)
+            if lengths is None:
+                state, output = jax.lax.scan(lambda state, p: step(state, p, w_hh, b_hh), start, pre_x)
+                return output, state
+
+            def masked(state: Any, inputs: tuple[Any, Any]) -> tuple[Any, Any]:
+                pre_x, valid = inputs
+                new, h_t = step(state, pre_x, w_hh, b_hh)
+                kept = tuple(jnp.where(valid, fresh, old) for fresh, old in zip(new, state, strict=True))
+                return kept, jnp.where(valid, h_t, 0)
+
+            valid = (jnp.arange(t)[:, None] < lengths)[:, :, None]
+            state, output = jax.lax.scan(masked, start, (pre_x, valid))
             return output, state
 
-        def run_and_pull_back(parameters: dict[str, Any], x: Any, d_output: Any) -> Any:
-            output, pullback, state = jax.vjp(run, parameters, x, has_aux=True)
+        def run_and_pull_back(parameters: dict[str, Any], x: Any, lengths: Any, d_output: Any) -> Any:
+            output, pullback, state = jax.vjp(lambda p, x: run(p, x, lengths), parameters, x, has_aux=True)
             return output, state, pullback(d_output)
 
         # weights are kept transposed: products over contiguous rows, nothing left to transpose inside the scan;
         # for inference they are constants of the compiled function, as another runtime's are of its graph
         parameters = {name: jnp.asarray(np.ascontiguousarray(value.T)) for name, value in problem.parameters.items()}
         x, d_output = jnp.asarray(problem.x), jnp.asarray(problem.d_output)
-        compiled_forward = jax.jit(lambda x: run(parameters, x))
+        lengths = None if problem.lengths is None else jnp.asarray(problem.lengths)
+        compiled_forward = jax.jit(lambda x, lengths: run(parameters, x, lengths))
         compiled_training = jax.jit(run_and_pull_back)
 
         def forward() -> Any:
-            return _finished(compiled_forward(x))
+            return _finished(compiled_forward(x, lengths))
 
         def training() -> Any:
-            return _finished(compiled_training(parameters, x, d_output))
+            return _finished(compiled_training(parameters, x, lengths, d_output))
 
         def arrays(returned: Any) -> dict[str, NDArray[Any]]:
             named = {"output": returned[0]}

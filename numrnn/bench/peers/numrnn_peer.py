@@ -22,15 +22,16 @@ class _Numrnn(Peer):
 
     def prepare(self, problem: Problem) -> Job:
         case, x, d_output, threads = problem.case, problem.x, problem.d_output, self._threads
+        lengths = problem.lengths
         kinds = {"lstm": numrnn.LSTM, "gru": numrnn.GRU, "rnn": numrnn.RNN}
         layer = kinds[case.cell](case.shape[2], case.shape[3], dtype=case.dtype)
         layer.set_parameters(problem.parameters)
 
         def forward() -> Any:
-            return layer(x, n_threads=threads), None
+            return layer(x, lengths=lengths, n_threads=threads), None
 
         def training() -> Any:
-            result, pullback = layer.vjp(x, n_threads=threads)
+            result, pullback = layer.vjp(x, lengths=lengths, n_threads=threads)
             return result, pullback(d_output=d_output)
 
         def arrays(returned: Any) -> dict[str, NDArray[Any]]:

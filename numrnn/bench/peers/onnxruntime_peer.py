@@ -40,12 +40,16 @@ def _graph(problem: Problem) -> bytes:
     }
     outputs = ["Y", "Y_h", "Y_c"] if case.spec.has_cell_state else ["Y", "Y_h"]
     kind = TensorProto.FLOAT if case.dtype == "float32" else TensorProto.DOUBLE
-    node = helper.make_node(case.cell.upper(), ["X", *constants], outputs, hidden_size=h, **_ATTRIBUTES[case.cell])
+    inputs = {"X": (kind, [t, n, i])}
+    if problem.lengths is not None:
+        inputs["sequence_lens"] = (TensorProto.INT32, [n])
+    node_inputs = ["X", *constants, *list(inputs)[1:]]
+    node = helper.make_node(case.cell.upper(), node_inputs, outputs, hidden_size=h, **_ATTRIBUTES[case.cell])
     shapes = {"Y": [t, 1, n, h], "Y_h": [1, n, h], "Y_c": [1, n, h]}
     graph = helper.make_graph(
         [node],
         "numrnn_bench",
-        [helper.make_tensor_value_info("X", kind, [t, n, i])],
+        [helper.make_tensor_value_info(name, *value) for name, value in inputs.items()],
         [helper.make_tensor_value_info(name, kind, shapes[name]) for name in outputs],
         [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()],
     )
@@ -74,12 +78,14 @@ class _OnnxRuntime(Peer):
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        feed = {"X": problem.x}
+        if problem.lengths is not None:
+            feed["sequence_lens"] = problem.lengths.astype(np.int32)
         try:
             session = onnxruntime.InferenceSession(_graph(problem), options, providers=["CPUExecutionProvider"])
-            session.run(None, {"X": problem.x})
+            session.run(None, feed)
         except Exception as error:  # its exceptions share no public base class
             raise NotImplementedError(str(error).splitlines()[0]) from error
-        feed = {"X": problem.x}
 
         def forward() -> Any:
             return session.run(None, feed)

@@ -1,4 +1,7 @@
-"""PyTorch: nn.LSTM, nn.GRU and nn.RNN; inference mode forward, autograd for training."""
+"""PyTorch: nn.LSTM, nn.GRU and nn.RNN; inference mode forward, autograd for training.
+
+Sequences of different lengths are packed and padded again inside the call, as whoever has a padded batch must.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from numrnn.bench.cases import Problem
 from numrnn.bench.peers.base import Job, Peer
@@ -26,6 +30,7 @@ class _Torch(Peer):
         layer = kinds[case.cell](case.shape[2], case.shape[3], dtype=getattr(torch, case.dtype))
         layer.load_state_dict({name: torch.from_numpy(value) for name, value in problem.parameters.items()})
         x, d_output = torch.from_numpy(problem.x), torch.from_numpy(problem.d_output)
+        lengths = None if problem.lengths is None else torch.from_numpy(problem.lengths)
         names = ["x", *problem.parameters]
 
         if case.training:
@@ -34,12 +39,18 @@ class _Torch(Peer):
         else:
             layer.eval()
 
+        def run() -> Any:
+            if lengths is None:
+                return layer(x)
+            packed, state = layer(pack_padded_sequence(x, lengths, enforce_sorted=False))
+            return pad_packed_sequence(packed)[0], state
+
         def forward() -> Any:
             with torch.inference_mode():
-                return layer(x), ()
+                return run(), ()
 
         def training() -> Any:
-            returned = layer(x)
+            returned = run()
             return returned, torch.autograd.grad(returned[0], inputs, d_output)
 
         def arrays(returned: Any) -> dict[str, NDArray[Any]]:
