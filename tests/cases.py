@@ -354,8 +354,11 @@ def reference_answers(case: Case, problem: Problem, parameters: Mapping[str, Arr
     return {name: value for name, value in answers.items() if value is not None}
 
 
-def torch_answers(case: Case, problem: Problem, parameters: Mapping[str, Array]) -> Answers:
-    """The same from PyTorch, in the case's dtype; ragged input goes in packed. Unused gradients are zero."""
+def torch_answers(case: Case, problem: Problem, parameters: Mapping[str, Array], *, unbatched: bool = False) -> Answers:
+    """The same from PyTorch, in the case's dtype; ragged input goes in packed. Unused gradients are zero.
+
+    With `unbatched` the one row goes in without its axis, and the answers have none.
+    """
     import torch
     from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -364,6 +367,10 @@ def torch_answers(case: Case, problem: Problem, parameters: Mapping[str, Array])
     problem = problem.padded_with(0.0)
     tracks = case.num_layers * case.num_directions
     zeros = [np.zeros((tracks, case.N, size), case.dtype) for size in (case.output_size, case.H)]
+    if unbatched:
+        arrays = ("x", "h_0", "c_0", "d_output", "d_h_n", "d_c_n")
+        problem = problem._each(lambda array: array[:, 0], *arrays)
+        zeros = [zero[:, 0] for zero in zeros]
     initial = (problem.h_0, problem.c_0)[: len(case.spec.states)]
     x = torch.tensor(problem.x, requires_grad=True)
     given = x if problem.lengths is None else pack_padded_sequence(x, problem.lengths, enforce_sorted=False)

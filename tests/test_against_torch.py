@@ -11,6 +11,8 @@ from cases import (
     Answers,
     Case,
     assert_close,
+    gradient_answers,
+    in_layout,
     layer_answers,
     make_layer,
     make_parameters,
@@ -18,8 +20,11 @@ from cases import (
     near_kink,
     random_cases,
     reference_answers,
+    result_answers,
     torch_answers,
 )
+
+import numrnn
 
 pytest.importorskip("torch")
 pytestmark = [
@@ -34,6 +39,41 @@ def test_float64_agrees_with_pytorch(case):
     problem = make_problem(case)
     theirs = torch_answers(case, problem, make_parameters(case))
     assert_close(layer_answers(make_layer(case), problem), theirs, 1e-9)
+
+
+@pytest.mark.parametrize("case", random_cases(4, 60, TORCH_CELLS, lengths="ragged"), ids=str)
+def test_a_packed_sequence_agrees_with_pytorchs(case):
+    """Packed in, packed out, packed gradients: each against PyTorch's own, whatever the order inside."""
+    problem, parameters = make_problem(case), make_parameters(case)
+    layer, batch_first = make_layer(case), case.batch_first
+    theirs = torch_answers(case, problem, parameters)
+
+    def pack(array):
+        array = in_layout(layer, np.nan_to_num(array))
+        return numrnn.pack_padded_sequence(array, problem.lengths, batch_first, enforce_sorted=False)
+
+    def unpack(packed):
+        return numrnn.pad_packed_sequence(packed, batch_first=batch_first, total_length=case.T)[0]
+
+    result, pullback = layer.vjp(pack(problem.x), problem.state)
+    cotangents = problem.cotangents
+    if problem.d_output is not None:
+        cotangents["d_output"] = pack(problem.d_output)
+    gradients = pullback(**cotangents)
+    result.output, gradients = unpack(result.output), replace(gradients, x=unpack(gradients.x))
+    assert_close(result_answers(layer, result) | gradient_answers(layer, gradients), theirs, 1e-9)
+
+
+@pytest.mark.parametrize("case", random_cases(5, 60, TORCH_CELLS, N=1, lengths="full"), ids=str)
+def test_one_sequence_agrees_with_pytorch(case):
+    """Without an axis of sequences, in PyTorch as here; batch_first has no meaning then."""
+    problem, parameters, layer = make_problem(case), make_parameters(case), make_layer(case)
+    theirs = torch_answers(case, problem, parameters, unbatched=True)
+    alone = {name: None if value is None else value[:, 0] for name, value in problem.cotangents.items()}
+    state = tuple(part[:, 0] for part in (problem.h_0, problem.c_0) if part is not None)
+    result, pullback = layer.vjp(problem.x[:, 0], (state if len(state) == 2 else state[0]) if state else None)
+    plain = make_layer(replace(case, batch_first=False))
+    assert_close(result_answers(plain, result) | gradient_answers(plain, pullback(**alone)), theirs, 1e-9)
 
 
 def both_errors(case: Case) -> tuple[dict[str, float], dict[str, float]]:
