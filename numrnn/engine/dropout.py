@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from numrnn import _jit
 from numrnn.engine.buffers import flat
+from numrnn.engine.geometry import Integers
 from numrnn.kernels import dropout as kernels
 from numrnn.kernels import launch
 
@@ -22,13 +23,15 @@ _POSITIONS_A_THREAD = 20_000
 class Dropout:
     """A dropout mask of a call, as a function of (seed, layer, t, row, unit); a unit's number tells its direction.
 
-    `t_0` and `row_0` say where this call stands in a larger whole.
+    `t_0` and `row_0` say where this call stands in a larger whole. t is time, also where steps run back in it: `turned`
+    then has the length of each row, whose last step comes first.
     """
 
     probability: float
     seed: int
     t_0: int = 0
     row_0: int = 0
+    turned: Integers | int | None = None
 
     def __call__(self, x: Array, layer: int, n_threads: int) -> Array:
         """Return x (T, N, features), the output of `layer` or its adjoint, masked and scaled by 1 / (1 - p)."""
@@ -39,8 +42,10 @@ class Dropout:
             return out
         steps, rows, features = x.shape
         n_tasks = max(1, min(n_threads, rows, x.size // _POSITIONS_A_THREAD))
-        request = np.zeros(kernels.DROPOUT_FIELDS, np.int64)
-        request[:] = n_tasks, steps, rows, features, self.t_0, self.row_0
+        way, first = (1, 0) if self.turned is None else (-1, np.subtract(self.turned, 1))
+        request = np.empty(kernels.DROPOUT_FIELDS + rows, np.int64)
+        request[: kernels.DROPOUT_FIELDS] = n_tasks, steps, rows, features, self.row_0, way
+        request[kernels.DROPOUT_FIELDS :] = self.t_0 + first
         key = np.random.SeedSequence([self.seed, layer]).generate_state(1, np.uint64)[0]
         threshold = np.uint64(round(self.probability * 2**24))
         scale = x.dtype.type(1 / (1 - self.probability))

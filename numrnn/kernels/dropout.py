@@ -8,7 +8,7 @@ import numpy as np
 
 from numrnn._jit import entry_kernel, int64, kernel, parallel_kernel, prange
 
-DROPOUT_N_TASKS, DROPOUT_STEPS, DROPOUT_ROWS, DROPOUT_FEATURES, DROPOUT_T_0, DROPOUT_ROW_0, DROPOUT_FIELDS = range(7)
+DROPOUT_N_TASKS, DROPOUT_STEPS, DROPOUT_ROWS, DROPOUT_FEATURES, DROPOUT_ROW_0, DROPOUT_WAY, DROPOUT_FIELDS = range(7)
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -28,6 +28,8 @@ def mix(value):
 def dropout_task(task, plan, key, threshold, scale, x, out):
     """One task's share of the rows of out = x * mask * scale.
 
+    plan        n_tasks | sizes | number of the first row | 1, or -1 where steps run back in time | for each row: t of
+                its first step
     key         stream of the seed and the layer (uint64)
     threshold   a number is dropped where 24 random bits are below it
     x, out      (steps, rows, features)   read; written, may be the same memory
@@ -36,9 +38,10 @@ def dropout_task(task, plan, key, threshold, scale, x, out):
     zero = scale - scale
     for row in range(rows * task // plan[DROPOUT_N_TASKS], rows * (task + 1) // plan[DROPOUT_N_TASKS]):
         row_key = mix(key ^ np.uint64(plan[DROPOUT_ROW_0] + row))
-        for t in range(steps):
-            step_key = mix(row_key ^ np.uint64(plan[DROPOUT_T_0] + t))
-            at = (t * rows + row) * features
+        for step in range(steps):
+            t = plan[DROPOUT_FIELDS + row] + plan[DROPOUT_WAY] * step
+            step_key = mix(row_key ^ np.uint64(t))  # t < 0 is padding, which nobody reads
+            at = (step * rows + row) * features
             for unit in range(features):
                 dropped = (mix(step_key ^ np.uint64(unit)) >> _SHIFT_40) < threshold
                 out[at + unit] = zero if dropped else x[at + unit] * scale

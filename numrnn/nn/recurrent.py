@@ -12,7 +12,7 @@ import numpy as np
 from numrnn._types import Array, ArrayLike, StateLike
 from numrnn.engine import forward
 from numrnn.engine.dropout import Dropout
-from numrnn.engine.packed import PackedSequence
+from numrnn.engine.packed import Integers, PackedSequence
 from numrnn.engine.plan import Call, Purpose, plan_call
 from numrnn.engine.states import state_parts
 from numrnn.nn.arguments import count, dropout_rate, flag, not_yet, seed_number
@@ -235,13 +235,8 @@ class Recurrent(RecurrentWeights):
             advice = "Split the batch to save memory."
             raise not_yet(self._head, "recompute", "vjp keeps the gates of every step", advice)
         internals = flag(self._head, "internals", internals)
-        seed = seed_number(self._head, seed)
-        t0, row0 = count(self._head, "t0", t0, least=0), count(self._head, "row0", row0, least=0)
         call = plan_call(self, x, state, lengths=lengths, reset=reset, n_threads=n_threads, purpose="training")
-        dropout = None
-        if self.dropout and self.num_layers > 1:
-            mask_seed = int(self._mask_seeds.integers(2**63)) if seed is None else seed
-            dropout = Dropout(self.dropout, mask_seed, t0, row0)
+        dropout = self._masks(self._head, seed, t0, row0)
         run = self._run(call, keep=True, dropout=dropout)
         result = self._result(call, run, kept=True, internals=internals)
         shared = self._shared(state, call.plan.batch_size)
@@ -311,6 +306,17 @@ class Recurrent(RecurrentWeights):
         GRU(input_size=4, hidden_size=8)
         """
         return describe(self, shape)
+
+    def _masks(
+        self, head: str, seed: object, t0: object, row0: object, turned: Integers | int | None = None
+    ) -> Dropout | None:
+        """The dropout of a call of `vjp`, from its arguments; None where there is none."""
+        seed = seed_number(head, seed)
+        t0, row0 = count(head, "t0", t0, least=0), count(head, "row0", row0, least=0)
+        if not self.dropout or self.num_layers == 1:
+            return None
+        seed = int(self._mask_seeds.integers(2**63)) if seed is None else seed
+        return Dropout(self.dropout, seed, t0, row0, turned)
 
     def _run(
         self, call: Call, *, keep: bool = False, last: bool = False, dropout: Dropout | None = None
