@@ -208,6 +208,18 @@ WRONG = [
         "pad_sequence: `sequences` should be a list of arrays, got int 3.",
     ),
     refusal(
+        "a packed sequence for a list",
+        lambda: numrnn.pack_sequence(numrnn.pack_sequence([B])),
+        TypeError,
+        "pack_sequence: `sequences` should be a list of arrays, got PackedSequence.",
+    ),
+    refusal(
+        "a name for a list",
+        lambda: numrnn.pad_sequence("abc"),
+        TypeError,
+        "pad_sequence: `sequences` should be a list of arrays, got str 'abc'.",
+    ),
+    refusal(
         "an empty list", lambda: numrnn.pack_sequence([]), ValueError, "pack_sequence: `sequences` is an empty list."
     ),
     refusal(

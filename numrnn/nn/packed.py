@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -123,12 +123,12 @@ def pad_packed_sequence(
     return _layout(padded, batch_first, head), lengths
 
 
-def pack_sequence(sequences: Sequence[ArrayLike], enforce_sorted: bool = True) -> PackedSequence:
+def pack_sequence(sequences: Iterable[ArrayLike], enforce_sorted: bool = True) -> PackedSequence:
     """Pack a list of sequences.
 
     Parameters
     ----------
-    sequences : list of arrays (T_n, ...)
+    sequences : list of arrays (T_n, ...), or anything that gives them one by one
     enforce_sorted : bool
         True: they must come longest first. False: they are sorted, and the packed sequence remembers their order.
 
@@ -187,13 +187,13 @@ def unpack_sequence(packed_sequences: PackedSequence) -> list[Array]:
 
 
 def pad_sequence(
-    sequences: Sequence[ArrayLike], batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right"
+    sequences: Iterable[ArrayLike], batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right"
 ) -> Array:
     """Stack sequences of different lengths into a padded batch.
 
     Parameters
     ----------
-    sequences : list of arrays (T_n, ...)
+    sequences : list of arrays (T_n, ...), or anything that gives them one by one
     batch_first : bool
         The layout of the result.
     padding_value : float
@@ -284,12 +284,13 @@ def _packed(value: object, head: str) -> PackedSequence:
 
 
 def _several(sequences: object, head: str) -> list[Array]:
-    """Read a list of arrays that are alike but for their length."""
-    if not isinstance(sequences, list | tuple):
+    """Read arrays that are alike but for their length; one array is read along its first axis."""
+    single = isinstance(sequences, str | bytes | Mapping | PackedSequence) or getattr(sequences, "ndim", 1) == 0
+    if single or not isinstance(sequences, Iterable):
         raise TypeError(explain(head, f"`sequences` should be a list of arrays, got {kind_of(sequences)}."))
-    if not sequences:
-        raise ValueError(explain(head, "`sequences` is an empty list."))
     arrays = [real_array(item, head, f"sequences[{n}]") for n, item in enumerate(sequences)]
+    if not arrays:
+        raise ValueError(explain(head, "`sequences` is an empty list."))
     for n, array in enumerate(arrays):
         if not array.ndim:
             raise ValueError(explain(head, f"`sequences[{n}]` is a single number, expected an array (time, ...)."))
