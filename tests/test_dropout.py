@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,3 +136,104 @@ def test_a_single_layer_has_nothing_to_drop_and_says_so() -> None:
     with pytest.warns(UserWarning, match=r"LSTM: dropout acts between layers.*num_layers=1 has none: dropout=0\.5"):
         single = numrnn.LSTM(5, 7, dropout=0.5, dtype="float64", seed=0)
     np.testing.assert_array_equal(single.vjp(X)[0].output, numrnn.LSTM(5, 7, dtype="float64", seed=0)(X).output)
+
+
+# --- a model
+
+
+def model(*, listed: bool, readout_on: str = "every", dropout: float = 0.5) -> numrnn.SequenceModel:
+    """A stack of two layers, or two of them one on the other, and a head."""
+    options: dict[str, Any] = {"num_layers": 2, "dropout": dropout, "dtype": "float64"}
+    recurrent: Any = numrnn.LSTM(5, 7, seed=1, **options)
+    if listed:
+        recurrent = [numrnn.GRU(5, 4, bidirectional=True, seed=2, **options), numrnn.LSTM(8, 7, seed=3, **options)]
+    head = numrnn.Linear(7, 2, dtype="float64", seed=4)
+    return numrnn.SequenceModel(recurrent, head, readout_on=readout_on)
+
+
+listed_or_not = pytest.mark.parametrize("listed", [False, True], ids=["one", "list"])
+
+
+@listed_or_not
+def test_a_plain_call_of_a_model_drops_nothing(listed: bool) -> None:
+    np.testing.assert_array_equal(model(listed=listed)(X), model(listed=listed, dropout=0.0)(X))
+    without, _ = model(listed=listed, dropout=0.0).vjp(X, seed=3)
+    np.testing.assert_array_equal(model(listed=listed)(X), without)
+
+
+def test_a_model_of_one_layer_has_the_layers_masks() -> None:
+    net: Any = model(listed=False)
+    expected = net.readout(net.recurrent.vjp(X, seed=3, t0=2, row0=1)[0].output)
+    np.testing.assert_array_equal(net.vjp(X, seed=3, t0=2, row0=1)[0], expected)
+
+
+def test_each_layer_of_a_list_has_masks_of_its_own() -> None:
+    """From the seeds that numpy's SeedSequence spawns, inside each stack only."""
+    net: Any = model(listed=True)
+    first, second = (int(s.generate_state(1, np.uint64)[0]) for s in np.random.SeedSequence(3).spawn(2))
+    assert len({3, first, second}) == 3
+    below = net.recurrent[0].vjp(X, seed=first, t0=2, row0=1)[0].output
+    above = net.recurrent[1].vjp(below, seed=second, t0=2, row0=1)[0].output
+    np.testing.assert_array_equal(net.vjp(X, seed=3, t0=2, row0=1)[0], net.readout(above))
+    assert not np.array_equal(net.recurrent[1].vjp(below, seed=first, t0=2, row0=1)[0].output, above)
+
+
+@pytest.mark.filterwarnings("ignore:.*num_layers=1 has none")
+def test_nothing_is_dropped_between_the_layers_of_a_list_or_before_the_head() -> None:
+    def net(dropout: float) -> numrnn.SequenceModel:
+        layers = [numrnn.GRU(5, 4, dropout=dropout, seed=2), numrnn.GRU(4, 7, dropout=dropout, seed=3)]
+        return numrnn.SequenceModel(layers, numrnn.Linear(7, 2, seed=4))
+
+    np.testing.assert_array_equal(net(0.9).vjp(X, seed=1)[0], net(0.0)(X))
+
+
+@listed_or_not
+def test_seeds_decide_the_masks_of_a_model(listed: bool) -> None:
+    net = model(listed=listed)
+    twin = copy.deepcopy(net)
+    np.testing.assert_array_equal(net.vjp(X, seed=1)[0], net.vjp(X, seed=1)[0])
+    assert not np.array_equal(net.vjp(X, seed=1)[0], net.vjp(X, seed=2)[0])
+    first, second = net.vjp(X)[0], net.vjp(X)[0]
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(twin.vjp(X)[0], first)
+    with pytest.raises(ValueError, match=r"^SequenceModel: `seed` should be an int of 0 or more, got -1\."):
+        net.vjp(X, seed=-1)
+    with pytest.raises(ValueError, match="`t0` should be an int of 0 or more, got -1"):
+        net.vjp(X, t0=-1)
+
+
+@pytest.mark.parametrize("readout_on", ["last", "every"])
+@pytest.mark.parametrize("lengths", [None, np.array([12, 3, 0, 7, 1, 12, 5, 9, 2])], ids=["full", "ragged"])
+@listed_or_not
+def test_pieces_of_a_batch_have_the_masks_of_the_whole_model(listed: bool, readout_on: str, lengths: Any) -> None:
+    """Gradients of weights are sums over the pieces."""
+    net = model(listed=listed, readout_on=readout_on)
+    whole, pullback = net.vjp(X, lengths=lengths, seed=4)
+    gradients = pullback(whole)
+    total = None
+    for rows in (slice(0, 4), slice(4, 9)):
+        own = None if lengths is None else lengths[rows]
+        part, part_back = net.vjp(X[:, rows], lengths=own, seed=4, row0=rows.start)
+        np.testing.assert_array_equal(part, whole[rows] if readout_on == "last" else whole[:, rows])
+        found = part_back(part)
+        np.testing.assert_array_equal(found.x, gradients.x[:, rows])
+        total = found if total is None else total + found
+    for name, value in gradients.parameters.items():
+        np.testing.assert_allclose(total.parameters[name], value, rtol=0, atol=1e-12 * (1 + np.abs(value).max()))
+
+
+def test_pieces_of_time_have_the_masks_of_the_whole_model() -> None:
+    net = model(listed=False)
+    whole, _ = net.vjp(X, seed=4)
+    (first, state), _ = net.vjp(X[:5], seed=4, return_state=True)
+    later, _ = net.vjp(X[5:], state, seed=4, t0=5)
+    np.testing.assert_array_equal(np.concatenate([first, later]), whole)
+
+
+def test_threads_do_not_change_the_masks_of_a_model() -> None:
+    layers = [numrnn.GRU(size, 60, 2, dropout=0.5, seed=0, bidirectional=True) for size in (5, 120)]
+    net = numrnn.SequenceModel(layers, numrnn.Linear(120, 3, seed=0))
+    x = np.random.default_rng(1).standard_normal((40, 30, 5))
+    (one, back_one), (two, back_two) = (net.vjp(x, seed=4, n_threads=n) for n in (1, 2))
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(back_one(one).x, back_two(one).x)

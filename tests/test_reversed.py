@@ -8,6 +8,7 @@ import pytest
 from refusals import Refusal, refusal, zeros
 
 import numrnn
+from numrnn.engine.dropout import Dropout
 
 T, N, I, H = 6, 4, 3, 5
 LENGTHS = np.array([4, 6, 0, 1])
@@ -148,6 +149,106 @@ def test_a_wrong_argument_is_refused_with_the_way_out(wrong: Refusal, monkeypatc
     wrong.check(monkeypatch)
 
 
-def test_dropout_is_refused():
-    with pytest.raises(NotImplementedError, match=r"`layer\.dropout` is not implemented.*draws no masks"):
-        numrnn.Reversed(numrnn.GRU(3, 4, 2, dropout=0.5))
+# --- dropout
+
+DEEP = numrnn.GRU(I, H, num_layers=2, dropout=0.5, dtype="float64", seed=3)
+BATCH_FIRST = numrnn.LSTM(I, H, num_layers=3, proj_size=2, batch_first=True, dropout=0.4, seed=3)
+ragged = pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "ragged"])
+
+
+def test_a_plain_call_drops_nothing(rng):
+    x, plain = rng.standard_normal((T, N, I)), numrnn.GRU(I, H, num_layers=2, dtype="float64", seed=3)
+    np.testing.assert_array_equal(numrnn.Reversed(DEEP)(x).output, numrnn.Reversed(plain)(x).output)
+    assert not np.array_equal(numrnn.Reversed(DEEP).vjp(x, seed=0)[0].output, numrnn.Reversed(plain)(x).output)
+
+
+@ragged
+def test_masks_follow_time(lengths, rng):
+    """The two layers one by one, each reversed, with the mask of (t, row) between them; the same bits, backward too."""
+    x, options = rng.standard_normal((T, N, I)), {} if lengths is None else {"lengths": lengths}
+    mask = Dropout(0.5, 7, t_0=2, row_0=1)
+    single = [numrnn.GRU(size, H, dtype="float64") for size in (I, H)]
+    for k, layer in enumerate(single):
+        layer.set_parameters({name: DEEP.parameters[name.replace("l0", f"l{k}")] for name in layer.parameters})
+    lower, lower_back = numrnn.Reversed(single[0]).vjp(x, **options)
+    upper, upper_back = numrnn.Reversed(single[1]).vjp(mask(np.array(lower.output), 0, 1), **options)
+    result, pullback = numrnn.Reversed(DEEP).vjp(x, seed=7, t0=2, row0=1, **options)
+    np.testing.assert_array_equal(result.output, upper.output)
+    np.testing.assert_array_equal(result.h_n, np.concatenate([lower.h_n, upper.h_n]))
+    d_upper = upper_back(upper.output)
+    expected, gradients = lower_back(mask(d_upper.x, 0, 1)), pullback(upper.output)
+    np.testing.assert_array_equal(gradients.x, expected.x)
+    for k, found in enumerate((expected, d_upper)):
+        for name, value in found.parameters.items():
+            np.testing.assert_array_equal(gradients.parameters[name.replace("l0", f"l{k}")], value)
+    processed = numrnn.Reversed(DEEP, keep_order=False).vjp(x, seed=7, t0=2, row0=1, **options)[0]
+    np.testing.assert_array_equal(processed.h_n, result.h_n)
+
+
+@ragged
+@pytest.mark.parametrize("layer", [DEEP, BATCH_FIRST], ids=["time first", "batch first"])
+def test_pieces_that_tell_their_place_get_the_masks_of_the_whole(layer, lengths, rng):
+    """A piece of time starts from the state of the piece after it and passes where it begins; rows pass theirs."""
+    backwards, first = numrnn.Reversed(layer), layer.batch_first
+    x = rng.standard_normal((N, T, I) if first else (T, N, I))
+    steps = (lambda array, part: array[:, part]) if first else (lambda array, part: array[part])
+    rows = (lambda array, part: array[part]) if first else (lambda array, part: array[:, part])
+
+    def run(x, state=None, begin=0, stop=T, row=0, **place):
+        piece = None if lengths is None else np.clip(lengths[row:] - begin, 0, stop - begin)
+        return backwards.vjp(x, state, lengths=piece, seed=4, **place)
+
+    whole, whole_back = run(x)
+    late, _ = run(steps(x, slice(2, None)), begin=2, t0=2)
+    early, _ = run(steps(x, slice(2)), late.state, stop=2)
+    joined = np.concatenate([early.output, late.output], axis=1 if first else 0)
+    np.testing.assert_array_equal(joined, whole.output)
+    np.testing.assert_array_equal(early.h_n, whole.h_n)
+    some, some_back = run(rows(x, slice(1, None)), row=1, row0=1)
+    np.testing.assert_array_equal(some.output, rows(whole.output, slice(1, None)))
+    expected = rows(whole_back(whole.output).x, slice(1, None))
+    np.testing.assert_array_equal(some_back(some.output).x, expected)
+    assert not np.array_equal(run(x, t0=1)[0].output, whole.output)
+    assert not np.array_equal(run(x, row0=1)[0].output, whole.output)
+
+
+@pytest.mark.parametrize("layer", [DEEP, BATCH_FIRST], ids=["time first", "batch first"])
+def test_every_form_has_the_same_masks(layer, rng):
+    """A list, a packed sequence and each row alone."""
+    backwards, rows = numrnn.Reversed(layer), sequences(rng)
+    result, _ = backwards.vjp(numrnn.pad_sequence(rows, layer.batch_first, np.nan), lengths=LENGTHS, seed=5)
+    expected = numrnn.unpad_sequence(result.output, LENGTHS, layer.batch_first)
+    listed, _ = backwards.vjp(rows, seed=5)
+    equal, _ = backwards.vjp(rows[:1] * 3, seed=5)
+    packed, _ = backwards.vjp(numrnn.pack_sequence([rows[n] for n in (0, 1, 3)], enforce_sorted=False), seed=5)
+    np.testing.assert_array_equal(numrnn.unpack_sequence(packed.output)[1], expected[1])
+    np.testing.assert_array_equal(equal.output[0], expected[0])
+    for n, row in enumerate(rows):
+        np.testing.assert_array_equal(listed.output[n], expected[n])
+        np.testing.assert_array_equal(backwards.vjp(row, seed=5, row0=n)[0].output, expected[n])
+
+
+@ragged
+def test_threads_do_not_change_the_masks(lengths, rng):
+    backwards = numrnn.Reversed(numrnn.GRU(I, 120, num_layers=2, dropout=0.5, seed=0))
+    x = rng.standard_normal((100, N, I))  # enough for two tasks of the mask
+    options = {"lengths": None if lengths is None else 16 * lengths, "seed": 4}
+    (one, back_one), (two, back_two) = (backwards.vjp(x, n_threads=n, **options) for n in (1, 2))
+    np.testing.assert_array_equal(one.output, two.output)
+    np.testing.assert_array_equal(back_one(one.output).x, back_two(one.output).x)
+
+
+def test_without_a_seed_it_draws_from_the_layers_stream(rng):
+    x = rng.standard_normal((T, N, I))
+    layer, twin = copy.deepcopy(DEEP), numrnn.Reversed(copy.deepcopy(DEEP))
+    first, second = (numrnn.Reversed(layer).vjp(x)[0].output for _ in range(2))
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(twin.vjp(x)[0].output, first)
+
+
+def test_a_wrong_place_is_refused_in_its_own_name():
+    for options, words in (({"seed": -1}, "`seed`"), ({"t0": -1}, "`t0`"), ({"row0": -1}, "`row0`")):
+        with pytest.raises(
+            ValueError, match=rf"^Reversed\(LSTM\(.*\)\): {words} should be an int of 0 or more, got -1"
+        ):
+            numrnn.Reversed(LAYERS["lstm"]).vjp(zeros(6, 4, 3), **options)

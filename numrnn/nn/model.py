@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, final, overload
 
+import numpy as np
+
 from numrnn._errors import explain, kind_of
 from numrnn._types import Array, ArrayLike, State, StateLike
-from numrnn.nn.arguments import choice, flag, not_yet
+from numrnn.nn.arguments import choice, flag, not_yet, seed_number
 from numrnn.nn.linear import Linear
 from numrnn.nn.model_parts import check_parts
 from numrnn.nn.model_pullback import ModelPullback
@@ -185,6 +187,9 @@ class SequenceModel(HasParameters):
         *,
         lengths: ArrayLike | None = None,
         return_state: Literal[False] = False,
+        seed: int | None = None,
+        t0: int = 0,
+        row0: int = 0,
         n_threads: int | None = None,
     ) -> tuple[Array, ModelPullback]: ...
 
@@ -196,6 +201,9 @@ class SequenceModel(HasParameters):
         *,
         lengths: ArrayLike | None = None,
         return_state: Literal[True],
+        seed: int | None = None,
+        t0: int = 0,
+        row0: int = 0,
         n_threads: int | None = None,
     ) -> tuple[tuple[Array, State | list[State]], ModelPullback]: ...
 
@@ -206,6 +214,9 @@ class SequenceModel(HasParameters):
         *,
         lengths: ArrayLike | None = None,
         return_state: bool = False,
+        seed: int | None = None,
+        t0: int = 0,
+        row0: int = 0,
         n_threads: int | None = None,
     ) -> tuple[Array | tuple[Array, State | list[State]], ModelPullback]:
         """Predict and keep what backward needs: the vector-Jacobian product.
@@ -214,11 +225,16 @@ class SequenceModel(HasParameters):
         ----------
         x, state, lengths, return_state, n_threads
             As in a plain call. x is kept by reference: do not change it before the last pullback.
+        seed, t0, row0 : int
+            Dropout masks are a function of (seed, layer, direction, t0 + t, row0 + n, unit), as in the layer's `vjp`: a
+            piece of a larger batch or sequence that passes its offsets gets the masks of the whole. The layers of a
+            list have masks of their own, from the seeds that `numpy.random.SeedSequence(seed)` spawns for them. Without
+            a seed each layer draws one from its own stream.
 
         Returns
         -------
         prediction : array, or (prediction, state) if `return_state`
-            The bits of a plain call.
+            The bits of a plain call, but for dropout, which a plain call never has.
         pullback : ModelPullback
             `pullback(d_prediction)` returns `Gradients`; the returned state is taken as constant.
 
@@ -226,6 +242,11 @@ class SequenceModel(HasParameters):
         ------
         ValueError, TypeError, MemoryError
             As in a call of the layers.
+
+        Notes
+        -----
+        `dropout` of a layer acts inside it, between the layers of its own stack: not between the layers of a list, and
+        not before the head.
 
         Examples
         --------
@@ -241,8 +262,10 @@ class SequenceModel(HasParameters):
         return_state, states = self._read_arguments(state, return_state)
         results: list[Result] = []
         pullbacks: list[Pullback] = []
-        for layer, given in zip(self._layers, states, strict=True):
-            result, pullback = layer.vjp(x, given, lengths=lengths, n_threads=n_threads)
+        for layer, given, own_seed in zip(self._layers, states, self._seeds(seed), strict=True):
+            result, pullback = layer.vjp(
+                x, given, lengths=lengths, seed=own_seed, t0=t0, row0=row0, n_threads=n_threads
+            )
             results.append(result)
             pullbacks.append(pullback)
             x = result.output
@@ -298,6 +321,14 @@ class SequenceModel(HasParameters):
                 )
             )
         return keep, state
+
+    def _seeds(self, seed: object) -> list[int | None]:
+        """One for each layer's masks: the seed given, or what it spawns for the layers of a list."""
+        given = seed_number(self._head, seed)
+        if given is None or not isinstance(self.recurrent, tuple):
+            return [given] * len(self._layers)
+        spawned = np.random.SeedSequence(given).spawn(len(self.recurrent))
+        return [int(one.generate_state(1, np.uint64)[0]) for one in spawned]
 
     def _state(self, results: Sequence[Result]) -> State | list[State]:
         return [result.state for result in results] if isinstance(self.recurrent, tuple) else results[0].state

@@ -8,9 +8,10 @@ import numpy as np
 
 from numrnn._errors import explain, kind_of
 from numrnn._types import Array, ArrayLike, StateLike
+from numrnn.engine.dropout import Dropout
 from numrnn.engine.plan import Call, Plan, Purpose, plan_call
 from numrnn.engine.signature import Signature
-from numrnn.nn.arguments import flag, not_yet
+from numrnn.nn.arguments import flag
 from numrnn.nn.parameters import HasParameters
 from numrnn.nn.pullback import Pullback
 from numrnn.nn.recurrent import Recurrent
@@ -67,8 +68,6 @@ class Reversed(HasParameters):
         No layer.
     ValueError
         A bidirectional layer.
-    NotImplementedError
-        A layer with dropout.
 
     Notes
     -----
@@ -95,8 +94,6 @@ class Reversed(HasParameters):
         if layer.bidirectional:
             advice = "Its `output` has the reverse direction as second half."
             raise ValueError(explain(head, "`layer` is bidirectional: it reads both ways already.", advice))
-        if layer.dropout and layer.num_layers > 1:
-            raise not_yet(head, "layer.dropout", "a reversed layer draws no masks", "Make the layer with dropout=0.0.")
         self.__dict__.update(layer=layer, keep_order=flag(head, "keep_order", keep_order))
 
     def __call__(
@@ -151,10 +148,33 @@ class Reversed(HasParameters):
         *,
         lengths: ArrayLike | None = None,
         reset: ArrayLike | None = None,
+        seed: int | None = None,
+        t0: int = 0,
+        row0: int = 0,
         internals: bool = False,
         n_threads: int | None = None,
     ) -> tuple[Result, Pullback]:
         """Run and keep what backward needs; cotangents of `output` and the gradient of x are as these are.
+
+        Parameters
+        ----------
+        x, state, lengths, reset, internals, n_threads
+            As in the layer's `vjp`.
+        seed, t0, row0 : int
+            As in the layer's `vjp`. Dropout masks are a function of t in x, whichever step is processed first: a piece
+            of a longer sequence passes where it begins in time, though it runs after the piece that follows it.
+
+        Returns
+        -------
+        result : Result
+            The bits of a plain call, but for dropout; its arrays are read-only.
+        pullback : Pullback
+            `pullback(d_output, d_h_n, d_c_n)` returns `Gradients`.
+
+        Raises
+        ------
+        ValueError, TypeError, NotImplementedError, MemoryError
+            As in the layer's `vjp`.
 
         Examples
         --------
@@ -166,18 +186,26 @@ class Reversed(HasParameters):
         """
         internals = flag(self._head, "internals", internals)
         call = plan_call(self, x, state, lengths=lengths, reset=reset, n_threads=n_threads, purpose="training")
-        result, saved, turn = self._run(call, keep=True, internals=internals)
+        ends = call.plan.seq_len if call.lengths is None else call.lengths
+        dropout = self.layer._masks(self._head, seed, t0, row0, turned=ends)
+        result, saved, turn = self._run(call, keep=True, internals=internals, dropout=dropout)
         shared = self.layer._shared(state, call.plan.batch_size)
         turns = (turn if self.keep_order else None, turn)
         return result, Pullback(self.signature, call.plan, saved, shared, call.form, turns)
 
     def _run(
-        self, call: Call, *, keep: bool = False, last: bool = False, internals: bool = False
+        self,
+        call: Call,
+        *,
+        keep: bool = False,
+        last: bool = False,
+        internals: bool = False,
+        dropout: Dropout | None = None,
     ) -> tuple[Result, Any, Turn]:
         """Run the layer over turned steps, and turn its steps back."""
         turn = Turn(call.plan, call.lengths)
         resets = None if call.resets is None else turn(call.resets)
-        run = self.layer._run(call._replace(x=turn(call.x), resets=resets), keep=keep, last=last)
+        run = self.layer._run(call._replace(x=turn(call.x), resets=resets), keep=keep, last=last, dropout=dropout)
         saved = run.saved
         if self.keep_order and run.output is not None:
             run = type(run)(turn(run.output), run.h_n, run.c_n, saved)
