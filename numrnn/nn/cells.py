@@ -189,7 +189,7 @@ class CellPullback:
 
     def _state(self, gradient: Array, shared: bool) -> Array:
         """The gradient of a state in the shape in which it was given."""
-        own: Array = gradient.sum(axis=1) if shared else gradient.reshape(*self._rows, -1)
+        own: Array = gradient.sum(axis=1) if shared else gradient.reshape(*self._rows, gradient.shape[-1])
         return own
 
     def __repr__(self) -> str:

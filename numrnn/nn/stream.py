@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, NoReturn, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,15 +137,10 @@ class Stream:
         >>> numrnn.GRU(4, 8).stream(batch_size=3).run(np.zeros((5, 3, 4))).shape
         (5, 3, 8)
         """
-        of = self._layer.signature
         call = plan_call(self._layer, x_chunk, None, n_threads=None)
         one = isinstance(call.form, OneSequence)
         if (call.form is not None and not one) or one != (not self._rows) or call.plan.batch_size != self._n_rows:
-            axes = "(time, features)" if not self._rows else f"{of.axes}, batch {self.batch_size}"
-            shape = getattr(x_chunk, "shape", None)
-            got = f"shape {shape}" if isinstance(shape, tuple) else kind_of(x_chunk)
-            problem = f"`x_chunk` should be an array {axes}, got {got}."
-            raise ValueError(explain(of.head, problem, f"The stream was made with batch_size={self.batch_size}."))
+            self._refuse_chunk(x_chunk)
         run = self._layer._run(call._replace(h_0=self._steps.h, c_0=self._steps.c))
         output = self._layer._result(call, run).output
         self._steps.put(run.h_n, run.c_n)
@@ -215,6 +210,19 @@ class Stream:
             raise ValueError(explain(of.head, f"`x_t` has shape {array.shape}, expected {given}.", read))
         return array
 
+    def _refuse_chunk(self, x_chunk: object) -> NoReturn:
+        of = self._layer.signature
+        axes = "(time, features)" if not self._rows else f"{of.axes}, batch {self.batch_size}"
+        shape = getattr(x_chunk, "shape", None)
+        got = f"shape {shape}" if isinstance(shape, tuple) else kind_of(x_chunk)
+        problem = f"`x_chunk` should be an array {axes}, got {got}."
+        advice = f"The stream was made with batch_size={self.batch_size}."
+        if shape == self._shapes[0]:
+            advice = "One step goes to `step`."
+        elif self._rows and isinstance(shape, tuple) and len(shape) == 3 and self.batch_size in shape[:2]:
+            advice = "Its axes look swapped: pass x_chunk.swapaxes(0, 1)."
+        raise ValueError(explain(of.head, problem, advice))
+
     def _refuse_out(self, out: object) -> None:
         of, (_, gives) = self._layer.signature, self._shapes
         wanted = f"a writable array of shape {gives} and dtype {of.dtype.name}"
@@ -228,7 +236,10 @@ class Stream:
         if not self._rows:
             raise ValueError(explain(of.head, "`rows` was given, but the stream has no batch.", "Call reset()."))
         array = np.asarray(rows)
-        if array.dtype.kind == "b" and array.shape == self._rows:
+        if array.dtype.kind == "b" and array.ndim == 1:
+            if array.shape != self._rows:
+                problem = f"`rows` has {len(array)} bools, expected {self.batch_size}: one for each row."
+                raise ValueError(explain(of.head, problem))
             return array
         if array.size == 0:
             return np.empty(0, np.intp)

@@ -1,0 +1,555 @@
+"""`layer.stream`: steps and chunks of any size are the whole sequence, bit for bit; states, resets, forks, refusals."""
+
+import itertools
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from refusals import BATCH_FIRST, GRU, LSTM, TWO_LAYERS, Refusal, refusal, zeros
+
+import numrnn
+
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "rnn_tanh": ("RNN", {}),
+    "rnn_relu": ("RNN", {"nonlinearity": "relu"}),
+    "lstm": ("LSTM", {}),
+    "projected": ("LSTM", {"proj_size": 5}),
+    "gru": ("GRU", {}),
+    "gru_reset_before": ("GRU", {"reset_after": False}),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+same = np.testing.assert_array_equal
+
+
+def make(kind, input_size=3, hidden_size=7, num_layers=2, **options):
+    name, own = KINDS[kind]
+    return getattr(numrnn, name)(input_size, hidden_size, num_layers, **own, **options)
+
+
+def parts_of(state):
+    return state if isinstance(state, tuple) else (state,)
+
+
+def draw_state(layer, batch_size, rng):
+    """A random state in the layer's form, without an axis of rows where batch_size is None."""
+    rows = () if batch_size is None else (batch_size,)
+    sizes = (layer.signature.output_size, layer.hidden_size)[: 1 + isinstance(layer, numrnn.LSTM)]
+    parts = tuple(rng.standard_normal((layer.num_layers, *rows, size)).astype(layer.dtype) for size in sizes)
+    return parts if len(parts) == 2 else parts[0]
+
+
+def draw_x(layer, seq_len, batch_size, rng):
+    """A sequence in the layer's layout and dtype, and the same time-major."""
+    rows = () if batch_size is None else (batch_size,)
+    x = rng.standard_normal((seq_len, *rows, layer.input_size)).astype(layer.dtype)
+    return (np.ascontiguousarray(x.swapaxes(0, 1)) if layer.batch_first and rows else x), x
+
+
+def chunks(stream, x, axis, rng):
+    """Outputs of chunks of random sizes, some of them empty."""
+    cuts = np.sort(rng.integers(0, x.shape[axis] + 1, 4))
+    return np.concatenate([stream.run(part) for part in np.split(x, cuts, axis)], axis)
+
+
+@every_kind
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch_size", [None, 1, 5, 17])
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+def test_steps_and_chunks_are_the_whole_sequence(kind, num_layers, batch_size, dtype, rng):
+    """From a state or from none, in either layout; the states afterwards too."""
+    for batch_first, given, (input_size, hidden_size) in itertools.product(
+        (False, True), (False, True), ((3, 7), (17, 33))
+    ):
+        layer = make(kind, input_size, hidden_size, num_layers, batch_first=batch_first, dtype=dtype, seed=0)
+        state = draw_state(layer, batch_size, rng) if given else None
+        x, steps = draw_x(layer, 9, batch_size, rng)
+        whole = layer(x, state)
+        stream = layer.stream(batch_size, state)
+        axis = 1 if batch_first and batch_size is not None else 0
+        stepped = np.stack([stream.step(x_t) for x_t in steps], axis)
+        np.testing.assert_array_equal(stepped, whole.output, strict=True)
+        chunked = layer.stream(batch_size, state=state)
+        np.testing.assert_array_equal(chunks(chunked, x, axis, rng), whole.output, strict=True)
+        mixed = layer.stream(batch_size, state)
+        first = np.stack([mixed.step(x_t) for x_t in steps[:4]], axis)
+        middle = mixed.run(np.ascontiguousarray(x[:, 4:6] if axis else x[4:6]))
+        last = np.stack([mixed.step(x_t) for x_t in steps[6:]], axis)
+        same(np.concatenate([first, middle, last], axis), whole.output)
+        for found in (stream, chunked, mixed):
+            assert type(found.state) is type(whole.state)
+            for ours, theirs in zip(parts_of(found.state), parts_of(whole.state), strict=True):
+                np.testing.assert_array_equal(ours, theirs, strict=True)
+
+
+@every_kind
+@pytest.mark.parametrize("batch_size", [None, 5])
+def test_a_state_goes_round(kind, batch_size, rng):
+    """From a stream into a layer, from a layer into a stream, and from one stream into the next."""
+    layer = make(kind, dtype="float64", seed=0)
+    x, steps = draw_x(layer, 8, batch_size, rng)
+    whole = layer(x).output
+    stream = layer.stream(batch_size)
+    stream.run(x[:3])
+    same(layer(x[3:], stream.state).output, whole[3:])
+    same(layer.stream(batch_size, stream.state).run(x[3:]), whole[3:])
+    resumed = layer.stream(batch_size, layer(x[:5]).state)
+    same(np.stack([resumed.step(x_t) for x_t in steps[5:]]), whole[5:])
+
+
+@every_kind
+def test_a_state_of_one_row_stands_for_every_row(kind, rng):
+    layer = make(kind, dtype="float64", seed=0)
+    state = draw_state(layer, 1, rng)
+    x, _ = draw_x(layer, 4, 5, rng)
+    same(layer.stream(5, state).run(x), layer(x, state).output)
+
+
+@every_kind
+@pytest.mark.parametrize("batch_size", [None, 5])
+def test_what_is_given_and_what_was_returned_stays_as_it_is(kind, batch_size, rng):
+    """Later steps, resets and chunks write neither a result, nor a state that was read, nor the user's arrays."""
+    layer = make(kind, seed=0)
+    state = draw_state(layer, batch_size, rng)
+    x, steps = draw_x(layer, 6, batch_size, rng)
+    user = [x, steps, *parts_of(state)]
+    kept = [array.copy() for array in user]
+    stream = layer.stream(batch_size, state)
+    found = []
+    for x_t in steps[:3]:
+        found += [stream.step(x_t), *parts_of(stream.state)]
+    found += [stream.run(x[3:5]), *parts_of(stream.state)]
+    copies = [array.copy() for array in found]
+    stream.run(x)
+    stream.step(steps[0])
+    stream.reset()
+    for array, copied in zip([*user, *found], [*kept, *copies], strict=True):
+        same(array, copied)
+    for array in parts_of(stream.state):
+        array[...] = 7
+    assert not any(part.any() for part in parts_of(stream.state))
+    for one, other in itertools.combinations(found, 2):
+        assert not np.shares_memory(one, other)
+    assert all(array.flags.writeable for array in found)
+
+
+@every_kind
+@pytest.mark.parametrize("batch_size", [None, 5])
+def test_out_receives_the_step(kind, batch_size, rng):
+    """Contiguous or not; it is what is returned, and nothing beside it is written."""
+    layer = make(kind, dtype="float64", seed=0)
+    _, steps = draw_x(layer, 6, batch_size, rng)
+    plain, stream = layer.stream(batch_size), layer.stream(batch_size)
+    width = layer.signature.output_size
+    rows = () if batch_size is None else (batch_size,)
+    around = np.full((*rows, 2 * width + 1), np.nan)
+    whole = np.full((6, *rows, width), np.nan)
+    turned = np.full((width, *rows[::-1]), np.nan).T
+    for x_t, row in zip(steps, whole, strict=True):
+        for out in (row,):
+            expected = plain.step(x_t)
+            assert stream.step(x_t, out=out) is out
+            same(out, expected)
+    for x_t, out in zip(steps, (around[..., 1::2], turned, around[..., 1::2][..., ::-1]), strict=False):
+        expected = plain.step(x_t)
+        assert stream.step(x_t, out) is out
+        same(out, expected)
+    assert np.isnan(around[..., ::2]).all()
+
+
+def test_out_may_be_x(rng):
+    """Where features are as many as units, a step may be taken in place."""
+    layer = numrnn.GRU(4, 4, seed=0)
+    x = rng.standard_normal((5, 2, 4)).astype("f4")
+    expected = layer(x).output
+    stream = layer.stream(2)
+    for x_t in x:
+        stream.step(x_t, out=x_t)
+    same(x, expected)
+
+
+@every_kind
+def test_resets_begin_rows_anew(kind, rng):
+    """An int, ints in any order and form, a mask, negative numbers, none; the rest goes on."""
+    layer = make(kind, dtype="float64", seed=0)
+    x, _ = draw_x(layer, 6, 5, rng)
+    state = draw_state(layer, 5, rng)
+    mask = np.array([True, False, True, False, True])
+    chosen: list[tuple[Any, list[int]]] = [
+        (None, [0, 1, 2, 3, 4]),
+        (2, [2]),
+        (np.int64(0), [0]),
+        (-1, [4]),
+        ([3, 0], [0, 3]),
+        ((1,), [1]),
+        ([2, 2], [2]),
+        (np.array([4, 1], np.uint8), [1, 4]),
+        (range(3), [0, 1, 2]),
+        (mask, [0, 2, 4]),
+        (mask.tolist(), [0, 2, 4]),
+        (~mask & mask, []),
+        ([], []),
+    ]
+    for rows, cleared in chosen:
+        stream = layer.stream(5, state)
+        stream.run(x[:3])
+        before = parts_of(stream.state)
+        assert stream.reset(rows) is None
+        expected = [part.copy() for part in before]
+        for part in expected:
+            part[:, cleared] = 0
+        for ours, theirs in zip(parts_of(stream.state), expected, strict=True):
+            same(ours, theirs)
+        cut = np.zeros((6, 5), bool)
+        cut[3, cleared] = True
+        same(stream.run(x[3:]), layer(x, state, reset=cut).output[3:])
+
+
+@every_kind
+def test_a_reset_of_one_sequence(kind, rng):
+    layer = make(kind, seed=0)
+    x, _ = draw_x(layer, 6, None, rng)
+    stream = layer.stream(state=draw_state(layer, None, rng))
+    stream.run(x)
+    stream.reset()
+    same(stream.run(x), layer(x).output)
+
+
+@every_kind
+@pytest.mark.parametrize("batch_size", [None, 5])
+def test_forks_are_independent(kind, batch_size, rng):
+    layer = make(kind, dtype="float64", seed=0)
+    x, steps = draw_x(layer, 8, batch_size, rng)
+    other, _ = draw_x(layer, 4, batch_size, rng)
+    stream = layer.stream(batch_size)
+    stream.run(x[:4])
+    twin = stream.fork()
+    assert twin.batch_size == batch_size
+    one = np.stack([stream.step(x_t) for x_t in steps[4:]])
+    two = twin.run(other)
+    same(one, layer(x).output[4:])
+    same(two, layer(np.concatenate([x[:4], other])).output[4:])
+    third = twin.fork()
+    twin.reset()
+    same(third.run(x[4:]), layer(np.concatenate([x[:4], other, x[4:]])).output[8:])
+
+
+@every_kind
+@pytest.mark.parametrize("batch_size", [None, 5])
+def test_weights_are_those_of_the_moment(kind, batch_size, rng):
+    """A stream and its forks keep them, in steps and in chunks, whatever becomes of the layer."""
+    layer = make(kind, dtype="float64", seed=0)
+    x, steps = draw_x(layer, 6, batch_size, rng)
+    before = layer(x).output
+    stream = layer.stream(batch_size)
+    layer.set_parameters(make(kind, dtype="float64", seed=1).parameters)
+    fork = stream.fork()
+    late = layer.stream(batch_size)
+    same(np.stack([stream.step(x_t) for x_t in steps]), before)
+    same(np.concatenate([fork.run(x[:3]), fork.run(x[3:])]), before)
+    same(late.run(x), layer(x).output)
+
+
+@every_kind
+def test_any_form_of_x_is_cast(kind, rng):
+    layer = make(kind, dtype="float32", seed=0)
+    x = rng.integers(-3, 4, (4, 5, 3)).astype(np.float32)
+    expected = layer(x).output
+    forms = [np.ndarray.tolist, lambda a: a.astype("i2"), lambda a: a.astype(">f8"), np.asfortranarray]
+    forms += [lambda a: np.repeat(a, 2, -1)[..., ::2], lambda a: a.astype(bool).astype("f8") * a]
+    for form in forms:
+        stepped, chunked = layer.stream(5), layer.stream(5)
+        same(np.stack([stepped.step(form(x_t)) for x_t in x]), expected)
+        same(chunked.run(form(x)), expected)
+
+
+def test_nan_in_one_row_stays_there_and_a_reset_ends_it(rng):
+    layer = numrnn.LSTM(3, 4, 2, seed=0)
+    x = rng.standard_normal((6, 3, 3)).astype("f4")
+    broken = x.copy()
+    broken[2, 1] = np.nan
+    stream = layer.stream(3)
+    output = stream.run(broken[:3])
+    assert np.isnan(output[2, 1]).all()
+    stream.reset(1)
+    rest = stream.run(broken[3:])
+    same(rest[:, [0, 2]], layer(x).output[3:, [0, 2]])
+    same(rest[:, 1], layer(x[3:, 1]).output)
+
+
+def test_an_empty_chunk_moves_nothing(rng):
+    for layer, shape, batch_size in ((GRU, (0, 3, 8), 3), (BATCH_FIRST, (3, 0, 8), 3), (LSTM, (0, 8), None)):
+        stream = layer.stream(batch_size)
+        stream.step(rng.standard_normal((3, 8) if batch_size else 8))
+        before = parts_of(stream.state)
+        assert stream.run(np.zeros(shape)).shape == (*shape[:-1], 64)
+        same(parts_of(stream.state), before)
+
+
+def test_many_steps_are_one_long_sequence(rng):
+    """Beyond every block of time and any drift."""
+    layer = numrnn.LSTM(2, 5, seed=0)
+    x = rng.standard_normal((3000, 2)).astype("f4")
+    stream = layer.stream()
+    same(np.stack([stream.step(x_t) for x_t in x]), layer(x).output)
+
+
+def test_a_dropout_layer_streams_without_dropout(rng):
+    layer = numrnn.GRU(3, 4, 2, dropout=0.5, seed=0)
+    x = rng.standard_normal((5, 2, 3))
+    same(layer.stream(2).run(x), layer(x).output)
+    stream = layer.stream(2)
+    same(np.stack([stream.step(x_t) for x_t in x]), layer(x).output)
+
+
+def test_a_layer_with_streams_still_pickles(rng):
+    layer = numrnn.GRU(3, 4, seed=0)
+    stream = layer.stream(2)
+    x = rng.standard_normal((5, 2, 3))
+    same(pickle.loads(pickle.dumps(layer)).stream(2).run(x), stream.run(x))
+
+
+def test_a_stream_says_what_it_is():
+    assert repr(GRU.stream(3)) == "<stream of GRU(input_size=8, hidden_size=64, seed=0): batch_size=3>"
+    assert repr(GRU.stream()) == "<stream of GRU(input_size=8, hidden_size=64, seed=0): one sequence>"
+    assert (GRU.stream(3).batch_size, GRU.stream().batch_size) == (3, None)
+
+
+# --- what they refuse
+
+HEAD = "GRU(input_size=8, hidden_size=64): "
+LSTM_HEAD = "LSTM(input_size=8, hidden_size=64): "
+MADE = "The stream was made with batch_size=3"
+FROZEN = zeros(3, 64).astype("f4")
+FROZEN.flags.writeable = False
+ONE_STEP = ": one step has no axis of time."
+
+WRONG = [
+    refusal(
+        "two directions",
+        lambda: numrnn.GRU(8, 64, bidirectional=True).stream(),
+        ValueError,
+        HEAD + "a bidirectional layer has no stream: its reverse half begins at the end of the sequence.",
+        "Run the layer over the whole sequence, or make it with bidirectional=False.",
+    ),
+    refusal(
+        "no rows",
+        lambda: GRU.stream(0),
+        ValueError,
+        HEAD + "`batch_size` should be an int of 1 or more, got 0.",
+    ),
+    refusal(
+        "batch_size of the wrong kind",
+        lambda: GRU.stream(3.0),
+        TypeError,
+        HEAD + "`batch_size` should be an int of 1 or more, got float 3.0.",
+    ),
+    refusal(
+        "a state without batch",
+        lambda: TWO_LAYERS.stream(3, zeros(2, 64)),
+        ValueError,
+        HEAD + "`h_0` has shape (2, 64), expected (2, 3, 64).",
+        "h_0.shape = (2, 64) read as (num_layers, batch, hidden_size), whatever batch_first is.",
+        "The batch axis is missing: pass h_0[:, None, :], which stands for every row.",
+    ),
+    refusal(
+        "a batch-first state",
+        lambda: TWO_LAYERS.stream(3, zeros(3, 2, 64)),
+        ValueError,
+        HEAD + "`h_0` has shape (3, 2, 64), expected (2, 3, 64).",
+        "h_0.shape = (3, 2, 64) read as (num_layers, batch, hidden_size), whatever batch_first is.",
+        "It looks batch-first. States are never batch-first: pass h_0.swapaxes(0, 1).",
+    ),
+    refusal(
+        "no pair",
+        lambda: LSTM.stream(3, zeros(1, 3, 64)),
+        TypeError,
+        LSTM_HEAD + "`state` should be a pair (h_0, c_0), got an array of shape (1, 3, 64).",
+        "To continue a sequence pass `result.state`; for one half of the pair pass zeros.",
+    ),
+    refusal(
+        "a whole chunk",
+        lambda: GRU.stream(3).step(zeros(5, 3, 8)),
+        ValueError,
+        HEAD + "`x_t` has 3 axes, expected 1 or 2.",
+        "x_t.shape = (5, 3, 8), expected (batch, features) with batch 3" + ONE_STEP,
+        "Pass one step of it, x[t], or run a layer over the whole.",
+    ),
+    refusal(
+        "features",
+        lambda: GRU.stream(3).step(zeros(3, 7)),
+        ValueError,
+        HEAD + "`x_t` has 7 features, expected 8.",
+        "x_t.shape = (3, 7), expected (batch, features) with batch 3" + ONE_STEP,
+        "Features are the last axis: pass 8 of them.",
+    ),
+    refusal(
+        "swapped axes",
+        lambda: GRU.stream(3).step(zeros(8, 3)),
+        ValueError,
+        HEAD + "`x_t` has 3 features, expected 8.",
+        "x_t.shape = (8, 3), expected (batch, features) with batch 3" + ONE_STEP,
+        "Axis 0 has 8 entries: if these are the features, pass x_t.T.",
+    ),
+    refusal(
+        "another batch",
+        lambda: GRU.stream(3).step(zeros(4, 8)),
+        ValueError,
+        HEAD + "`x_t` has shape (4, 8), expected (3, 8).",
+        MADE + ": x_t is (batch, features) with batch 3.",
+    ),
+    refusal(
+        "one row of a batch",
+        lambda: GRU.stream(3).step(zeros(8)),
+        ValueError,
+        HEAD + "`x_t` has shape (8,), expected (3, 8).",
+        MADE + ": x_t is (batch, features) with batch 3.",
+    ),
+    refusal(
+        "a batch of one sequence",
+        lambda: GRU.stream().step(zeros(1, 8)),
+        ValueError,
+        HEAD + "`x_t` has shape (1, 8), expected (8,).",
+        "The stream was made with batch_size=None: x_t is (features,).",
+    ),
+    refusal(
+        "complex",
+        lambda: GRU.stream().step(zeros(8) * 1j),
+        TypeError,
+        HEAD + "`x_t` holds complex numbers (dtype complex128), expected real numbers.",
+        "Pass real and imaginary parts as two features.",
+    ),
+    refusal(
+        "out of another shape",
+        lambda: GRU.stream(3).step(zeros(3, 8), zeros(3, 8).astype("f4")),
+        ValueError,
+        HEAD + "`out` should be a writable array of shape (3, 64) and dtype float32, got shape (3, 8), dtype float32.",
+        "Without `out` the array is fresh.",
+    ),
+    refusal(
+        "out of another dtype",
+        lambda: GRU.stream(3).step(zeros(3, 8), zeros(3, 64)),
+        ValueError,
+        HEAD + "`out` should be a writable array of shape (3, 64) and dtype float32, got shape (3, 64), dtype float64.",
+        "Without `out` the array is fresh.",
+    ),
+    refusal(
+        "out that is read-only",
+        lambda: GRU.stream(3).step(zeros(3, 8), FROZEN),
+        ValueError,
+        HEAD + "`out` should be a writable array of shape (3, 64) and dtype float32, got shape (3, 64), dtype float32, "
+        "read-only.",
+        "Without `out` the array is fresh.",
+    ),
+    refusal(
+        "out that is no array",
+        lambda: GRU.stream(3).step(zeros(3, 8), [0.0]),
+        TypeError,
+        HEAD + "`out` should be a writable array of shape (3, 64) and dtype float32, got list [0.0].",
+    ),
+    refusal(
+        "a chunk of another batch",
+        lambda: GRU.stream(3).run(zeros(5, 4, 8)),
+        ValueError,
+        HEAD + "`x_chunk` should be an array (time, batch, features), batch 3, got shape (5, 4, 8).",
+        MADE + ".",
+    ),
+    refusal(
+        "one step for a chunk",
+        lambda: GRU.stream(3).run(zeros(3, 8)),
+        ValueError,
+        HEAD + "`x_chunk` should be an array (time, batch, features), batch 3, got shape (3, 8).",
+        "One step goes to `step`.",
+    ),
+    refusal(
+        "a batch for one sequence",
+        lambda: GRU.stream().run(zeros(5, 1, 8)),
+        ValueError,
+        HEAD + "`x_chunk` should be an array (time, features), got shape (5, 1, 8).",
+        "The stream was made with batch_size=None.",
+    ),
+    refusal(
+        "time-first for batch-first",
+        lambda: BATCH_FIRST.stream(3).run(zeros(5, 3, 8)),
+        ValueError,
+        LSTM_HEAD + "`x_chunk` should be an array (batch, time, features), batch 3, got shape (5, 3, 8).",
+        "Its axes look swapped: pass x_chunk.swapaxes(0, 1).",
+    ),
+    refusal(
+        "batch-first for time-first",
+        lambda: GRU.stream(3).run(zeros(3, 5, 8)),
+        ValueError,
+        HEAD + "`x_chunk` should be an array (time, batch, features), batch 3, got shape (3, 5, 8).",
+        "Its axes look swapped: pass x_chunk.swapaxes(0, 1).",
+    ),
+    refusal(
+        "a list for a chunk",
+        lambda: GRU.stream(3).run([zeros(5, 8)] * 3),
+        ValueError,
+        HEAD + "`x_chunk` should be an array (time, batch, features), batch 3, got list.",
+        MADE + ".",
+    ),
+    refusal(
+        "features of a chunk",
+        lambda: GRU.stream(3).run(zeros(5, 3, 7)),
+        ValueError,
+        HEAD + "`x` has 7 features, expected 8.",
+        "x.shape = (5, 3, 7) read as (time, batch, features) because batch_first=False.",
+        "Features are the last axis: pass 8 of them, or make the layer with input_size=7.",
+    ),
+    refusal(
+        "rows of one sequence",
+        lambda: GRU.stream().reset(0),
+        ValueError,
+        HEAD + "`rows` was given, but the stream has no batch.",
+        "Call reset().",
+    ),
+    refusal(
+        "rows that are real",
+        lambda: GRU.stream(3).reset([0.0]),
+        TypeError,
+        HEAD + "`rows` should be an int, a sequence of ints or 3 bools, got list [0.0].",
+    ),
+    refusal(
+        "a mask of another batch",
+        lambda: GRU.stream(3).reset([True, False]),
+        ValueError,
+        HEAD + "`rows` has 2 bools, expected 3: one for each row.",
+    ),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_a_wrong_argument_is_refused_with_the_way_out(wrong: Refusal, monkeypatch):
+    wrong.check(monkeypatch)
+
+
+@pytest.mark.parametrize("rows", [3, -4, [0, 3]])
+def test_a_row_that_is_not_there_is_refused(rows):
+    stream = GRU.stream(3)
+    wrong = rows if isinstance(rows, int) else 3
+    with pytest.raises(IndexError) as caught:
+        stream.reset(rows)
+    assert str(caught.value) == HEAD + f"`rows` has {wrong}, but the stream has 3 rows."
+
+
+def test_a_refused_call_moves_nothing(rng):
+    """Neither a step, nor a chunk, nor a reset."""
+    stream, twin = LSTM.stream(3), LSTM.stream(3)
+    x = rng.standard_normal((4, 3, 8))
+    same(stream.run(x[:2]), twin.run(x[:2]))
+    calls = [
+        lambda: stream.step(x[0], zeros(3, 64)),
+        lambda: stream.step(zeros(3, 9)),
+        lambda: stream.step(zeros(4, 8)),
+        lambda: stream.run(zeros(2, 4, 8)),
+        lambda: stream.run(zeros(2, 3, 9)),
+        lambda: stream.run([x[0], x[1]]),
+        lambda: stream.reset([0, 5]),
+        lambda: stream.reset("all"),
+    ]
+    for call in calls:
+        with pytest.raises((ValueError, TypeError, IndexError)):
+            call()
+        same(parts_of(stream.state), parts_of(twin.state))
+    same(stream.run(x[2:]), twin.run(x[2:]))
