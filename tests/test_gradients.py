@@ -14,19 +14,22 @@ from cases import (
     Problem,
     assert_close,
     assert_same_bits,
-    call,
+    construct,
     in_both_dtypes,
+    in_layout,
     layer_answers,
     make_layer,
     make_parameters,
     make_problem,
     near_kink,
     numerical_gradients,
+    pull,
     random_cases,
     reference_answers,
     result_answers,
 )
 
+import numrnn
 from numrnn.cellspec import CELLS
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
@@ -87,24 +90,114 @@ def test_layer_agrees_with_reference_on_random_cases(case):
 
 # --- finite differences
 
+WAYS = ("forward", "bidirectional", "resets", "reversed", "reversed_resets")
+DEPTHS = [(1, 0.0), (2, 0.0), (2, 0.5)]  # num_layers, dropout
+KINDS = [*((cell, 0) for cell in CELLS), ("lstm", 2)]
+
+
+class Net:
+    """The layer of a case, dropout and `Reversed` around it if wanted, as one function with one set of masks."""
+
+    def __init__(self, case: Case, dropout: float, reverse: bool) -> None:
+        self.layer = construct(numrnn, case, batch_first=case.batch_first, dtype=case.dtype, dropout=dropout)
+        self.net = numrnn.Reversed(self.layer) if reverse else self.layer
+        self.dropout = dropout
+        self.parameters = make_parameters(case)
+        self.layer.set_parameters(self.parameters)
+
+    def vjp(self, problem: Problem):
+        x, options = in_layout(self.layer, problem.x), problem.options(self.layer)
+        return self.net.vjp(x, problem.state, **options, **({"seed": 11, "t0": 2, "row0": 1} if self.dropout else {}))
+
+    def results(self, problem: Problem, parameters: dict[str, Array]):
+        """Of a plain call, but for dropout, which that has not."""
+        self.layer.set_parameters(parameters)
+        if self.dropout:
+            return result_answers(self.layer, self.vjp(problem)[0])
+        x, options = in_layout(self.layer, problem.x), problem.options(self.layer)
+        return result_answers(self.layer, self.net(x, problem.state, **options))
+
+    def gradients(self, problem: Problem):
+        self.layer.set_parameters(self.parameters)
+        return pull(self.layer, self.vjp(problem)[1], problem)
+
+
+def assert_slopes(loss, leaves: dict[str, Array], gradients: dict[str, Array], rng: np.random.Generator) -> None:
+    """The gradient by each leaf, along a random direction, is the central difference of `loss(leaves)`."""
+    step = 1e-6
+    for name, leaf in leaves.items():
+        direction = rng.standard_normal(leaf.shape)
+        above, below = (loss(leaves | {name: leaf + s * direction}) for s in (step, -step))
+        slopes = gradients[name] * direction
+        assert abs(slopes.sum() - (above - below) / (2 * step)) <= 1e-6 * np.abs(slopes).sum() + 1e-8, name
+
 
 @pytest.mark.parametrize("lengths", ["full", "some_empty"])
-@pytest.mark.parametrize("way", ["forward", "bidirectional", "resets"])
-@pytest.mark.parametrize("num_layers", [1, 2])
-@pytest.mark.parametrize(("cell", "proj_size"), [*((cell, 0) for cell in CELLS), ("lstm", 2)])
-def test_every_gradient_is_the_finite_difference(cell, proj_size, num_layers, way, lengths):
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("num_layers", "dropout"), DEPTHS)
+@pytest.mark.parametrize(("cell", "proj_size"), KINDS)
+def test_every_gradient_is_the_finite_difference(cell, proj_size, num_layers, dropout, way, lengths):
+    """Entry by entry, for every combination of features."""
     options = {"num_layers": num_layers, "proj_size": proj_size, "lengths": lengths, "batch_first": num_layers == 2}
-    case = Case(cell, N=2, T=3, I=2, H=3, bidirectional=way == "bidirectional", resets=way == "resets", **options)
-    layer = make_layer(case)
+    case = Case(cell, N=2, T=3, I=2, H=3, bidirectional=way == "bidirectional", resets="resets" in way, **options)
+    net, problem = Net(case, dropout, "reversed" in way), make_problem(case)
+    assert_close(net.gradients(problem), numerical_gradients(net.results, problem, make_parameters(case)), 1e-8)
 
-    def results(problem, parameters):
-        layer.set_parameters(parameters)
-        return result_answers(layer, call(layer.__call__, problem))
 
-    problem = make_problem(case)
-    answers = layer_answers(layer, problem)
-    numerical = numerical_gradients(results, problem, make_parameters(case))
-    assert_close({name: answers[name] for name in answers if name.startswith("d_")}, numerical, 1e-8)
+def products(seed: int, n: int) -> list[tuple[Case, float, bool]]:
+    """Random cases of all sizes with resets, dropout and the way through time drawn as well."""
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for case in random_cases(seed, n, N=3):
+        resets, dropped, reverse, empty = (rng.random(4) < 0.5).tolist()
+        resets &= not case.bidirectional
+        reverse &= not case.bidirectional
+        lengths = "some_empty" if empty and case.lengths == "ragged" else case.lengths
+        dropout = 0.4 if dropped and case.num_layers > 1 else 0.0
+        drawn.append((replace(case, resets=resets, lengths=lengths), dropout, reverse))
+    return drawn
+
+
+RANDOM_PRODUCTS = [one for seed in (1, 2, 3) for one in products(seed, 30)]
+
+
+@pytest.mark.parametrize(("case", "dropout", "reverse"), RANDOM_PRODUCTS, ids=str)
+def test_random_slopes_are_the_finite_difference(case, dropout, reverse):
+    """Along random directions, for layers of any size."""
+    net, problem = Net(case, dropout, reverse), make_problem(case)
+    plain = problem.padded_with(0.0)
+
+    def loss(leaves: dict[str, Array]) -> float:
+        moved = replace(problem, **{name: leaves[name] for name in ("x", "h_0", "c_0") if name in leaves})
+        answers = net.results(moved, {name: leaves[name] for name in net.parameters})
+        cotangents = zip(COTANGENTS, (plain.d_output, plain.d_h_n, plain.d_c_n), strict=True)
+        return sum(float((answers[name] * d).sum()) for name, d in cotangents if d is not None)
+
+    states = {name: value for name in ("h_0", "c_0") if (value := getattr(problem, name)) is not None}
+    gradients = {name.removeprefix("d_"): value for name, value in net.gradients(problem).items()}
+    assert_slopes(loss, {"x": plain.x} | states | net.parameters, gradients, case.rng("directions"))
+
+
+@pytest.mark.parametrize("lengths", [None, [4, 0, 2]], ids=["full", "some_empty"])
+@pytest.mark.parametrize("readout_on", ["last", "every"])
+@pytest.mark.parametrize("listed", [False, True], ids=["one", "list"])
+def test_slopes_of_a_model_with_dropout(listed, readout_on, lengths, rng):
+    """One stack of two layers, or two of them one on the other, and a head."""
+    deep = {"num_layers": 2, "dropout": 0.4, "dtype": "float64"}
+    top = numrnn.LSTM(6 if listed else 3, 5, proj_size=4, seed=1, **deep)
+    recurrent = [numrnn.GRU(3, 3, bidirectional=True, seed=2, **deep), top] if listed else top
+    model = numrnn.SequenceModel(recurrent, numrnn.Linear(4, 2, dtype="float64", seed=3), readout_on=readout_on)
+    x, parameters = rng.standard_normal((4, 3, 3)), dict(model.parameters)
+    options = {"lengths": lengths, "seed": 11, "t0": 2, "row0": 1}
+    prediction, pullback = model.vjp(x, **options)
+    d_prediction = rng.standard_normal(prediction.shape)
+    gradients = pullback(d_prediction)
+
+    def loss(leaves: dict[str, Array]) -> float:
+        model.set_parameters({name: leaves[name] for name in parameters})
+        return float((model.vjp(leaves["x"], **options)[0] * d_prediction).sum())
+
+    assert_slopes(loss, {"x": x} | parameters, {"x": gradients.x} | gradients.parameters, rng)
 
 
 # --- exact integers: a number in the wrong place is a wrong integer, not a small error
