@@ -1,8 +1,9 @@
 """PyTorch's own tests of recurrent modules and packed sequences, asked of numrnn.
 
-`COUNTERPARTS` names each of them and where its claim is tested here; the tests of this file have PyTorch's names in
-lower case. A claim is what holds, not how PyTorch tests it: `.eval()` is a plain call, `.backward` a pullback. Where
-numrnn gives a meaning to what PyTorch refuses (no steps, a state of one row), the test states that meaning.
+`COUNTERPARTS` names each of them and where its claim is tested here; the tests of this file, of `test_torch_cells.py`
+and of `test_torch_packed_sequences.py` have PyTorch's names in lower case. A claim is what holds, not how PyTorch tests
+it: `.eval()` is a plain call, `.backward` a pullback. Where numrnn gives a meaning to what PyTorch refuses (no steps, a
+state of one row), the test states that meaning.
 """
 
 import copy
@@ -28,18 +29,20 @@ from cases import (
 import numrnn
 
 HERE = "test_torch_counterparts.py"
+CELLS = "test_torch_cells.py"
+PACKED = "test_torch_packed_sequences.py"
 DEVICES = "not ours: there is one device"
 SHARING = "not ours: parameters are values, and no two of them are one object"
 
 COUNTERPARTS = {
     # test/test_nn.py
-    "test_RNN_cell": HERE,
-    "test_RNN_cell_forward_zero_hidden_size": HERE,
-    "test_RNN_cell_no_broadcasting": HERE,
-    "test_LSTM_cell": HERE,
-    "test_LSTM_cell_forward_input_size": HERE,
-    "test_LSTM_cell_forward_hidden_size": HERE,
-    "test_lstmcell_backward_only_one_output_grad": HERE,
+    "test_RNN_cell": CELLS,
+    "test_RNN_cell_forward_zero_hidden_size": CELLS,
+    "test_RNN_cell_no_broadcasting": CELLS,
+    "test_LSTM_cell": CELLS,
+    "test_LSTM_cell_forward_input_size": CELLS,
+    "test_LSTM_cell_forward_hidden_size": CELLS,
+    "test_lstmcell_backward_only_one_output_grad": CELLS,
     "test_cudnn_forward_exception": HERE,
     "test_cudnn_rnn_dropout_states_device": DEVICES,
     "test_cudnn_weight_format": "test_layers.py::test_parameters_of_any_form_are_cast_and_copied",
@@ -67,36 +70,34 @@ COUNTERPARTS = {
     "test_variable_sequence": HERE,
     "test_LSTM_grad_and_gradgrad": "test_gradients.py::test_every_gradient_is_the_finite_difference",
     "test_GRU_grad_and_gradgrad": "test_gradients.py::test_every_gradient_is_the_finite_difference",
-    "test_pack_sequence_batch_sizes_throw": HERE,
+    "test_pack_sequence_batch_sizes_throw": PACKED,
     # test/test_autograd.py, test/test_modules.py over torch/testing/_internal/common_modules.py
     "test_rnn_backward_to_input_but_not_parameters": HERE,
     "test_forward": HERE,
-    "test_errors": HERE,
+    "test_errors": CELLS,
     "test_non_contiguous_tensors": HERE,
     "test_grad": "test_gradients.py::test_layer_agrees_with_reference",
     "test_repr": "test_layers.py::test_repr_is_the_call_that_makes_the_layer",
     "test_pickle": "test_layers.py::test_a_copy_is_a_layer_of_its_own",
     "test_save_load": "test_layers.py::test_a_copy_is_a_layer_of_its_own",
     # test/nn/test_packed_sequence.py
-    "test_type_casts": HERE,
-    "test_wrong_order": HERE,
-    "test_pad_sequence_with_tensor_sequences": HERE,
-    "test_pad_sequence_with_non_iterable_sequences": HERE,
-    "test_total_length": HERE,
+    "test_type_casts": PACKED,
+    "test_wrong_order": PACKED,
+    "test_pad_sequence_with_tensor_sequences": PACKED,
+    "test_pad_sequence_with_non_iterable_sequences": PACKED,
+    "test_total_length": PACKED,
     "test_to": DEVICES,
     "test_to_memory_format": DEVICES,
-    "test_pad_sequence": HERE,
-    "test_unpad_sequence": HERE,
-    "test_pack_sequence": HERE,
-    "test_unpack_sequence": HERE,
-    "test_pack_padded_sequence": HERE,
+    "test_pad_sequence": PACKED,
+    "test_unpad_sequence": PACKED,
+    "test_pack_sequence": PACKED,
+    "test_unpack_sequence": PACKED,
+    "test_pack_padded_sequence": PACKED,
     "test_cuda_mask": DEVICES,
 }
 
 LAYERS = {"RNN": numrnn.RNN, "LSTM": numrnn.LSTM, "GRU": numrnn.GRU}
-CELLS = ("RNNCell", "GRUCell", "LSTMCell")
 every_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
-every_cell = pytest.mark.parametrize("name", CELLS)
 same = np.testing.assert_array_equal
 no_onednn = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
 
@@ -114,117 +115,6 @@ def test_every_test_of_pytorch_has_its_counterpart(name):
 def pair(is_lstm, first, second=None):
     """A state as the cell has it."""
     return (first, first if second is None else second) if is_lstm else first
-
-
-# --- cells
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("name", ["RNNCell", "GRUCell"])
-def test_rnn_cell(name, bias, rng):
-    cell = getattr(numrnn, name)(10, 20, bias=bias)
-    x, hx = rng.standard_normal((3, 10)), rng.standard_normal((3, 20))
-    pullbacks = []
-    for _ in range(6):
-        hx, pullback = cell.vjp(x, hx)
-        pullbacks.append(pullback)
-    assert hx.shape == (3, 20)
-    d_h = np.ones((3, 20))
-    for pullback in reversed(pullbacks):
-        gradients = pullback(d_h)
-        d_h = gradients.h_0
-        assert all(np.isfinite(value).all() and value.any() for value in gradients.parameters.values())
-    assert np.isfinite(d_h).all()
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_lstm_cell(bias, rng):
-    cell = numrnn.LSTMCell(10, 20, bias=bias)
-    x, hx, cx = rng.standard_normal((3, 10)), rng.standard_normal((3, 20)), rng.standard_normal((3, 20))
-    pullbacks = []
-    for _ in range(6):
-        (hx, cx), pullback = cell.vjp(x, (hx, cx))
-        pullbacks.append(pullback)
-    assert hx.shape == cx.shape == (3, 20)
-    d_h = d_c = np.ones((3, 20))
-    for pullback in reversed(pullbacks):
-        gradients = pullback(d_h, d_c)
-        d_h, d_c = gradients.h_0, gradients.c_0
-        assert all(np.isfinite(value).all() and value.any() for value in gradients.parameters.values())
-    assert np.isfinite(d_h).all()
-    assert np.isfinite(d_c).all()
-
-
-@every_cell
-def test_rnn_cell_forward_zero_hidden_size(name):
-    """PyTorch gives (3, 0); a cell that has nothing to say is refused here, as a layer of PyTorch's is."""
-    with pytest.raises(ValueError, match="`hidden_size` should be an int of 1 or more, got 0"):
-        getattr(numrnn, name)(10, 0)
-
-
-@every_cell
-def test_rnn_cell_no_broadcasting(name, rng):
-    """A state or input of one feature stands for no other; a state of one row stands for every row, as for layers."""
-    cell, is_lstm = getattr(numrnn, name)(10, 20, dtype="float64"), name == "LSTMCell"
-    x, good, bad = (rng.standard_normal(shape) for shape in ((3, 10), (3, 20), (3, 1)))
-    for hx in [(bad, good), (good, bad)] if is_lstm else [bad]:
-        with pytest.raises(ValueError, match=r"has shape \(3, 1\), expected \(3, 20\)"):
-            cell(x, hx)
-    with pytest.raises(ValueError, match="`x` has 1 features, expected 10"):
-        cell(bad, pair(is_lstm, good))
-    one = good[:1]
-    for hx in [(one, good), (good, one)] if is_lstm else [one]:
-        whole = tuple(np.broadcast_to(part, (3, 20)) for part in hx) if is_lstm else np.broadcast_to(hx, (3, 20))
-        same(cell(x, hx), cell(x, whole))
-
-
-def test_lstm_cell_forward_input_size(rng):
-    cell = numrnn.LSTMCell(10, 20)
-    with pytest.raises(ValueError, match="`x` has 11 features, expected 10"):
-        cell(rng.standard_normal((3, 11)), (rng.standard_normal((3, 20)), rng.standard_normal((3, 20))))
-
-
-def test_lstm_cell_forward_hidden_size(rng):
-    cell, x = numrnn.LSTMCell(10, 20), rng.standard_normal((3, 10))
-    good, bad = rng.standard_normal((3, 20)), rng.standard_normal((3, 21))
-    for hx in ((bad, good), (good, bad)):
-        with pytest.raises(ValueError, match=r"has shape \(3, 21\), expected \(3, 20\)"):
-            cell(x, hx)
-
-
-def test_lstmcell_backward_only_one_output_grad(rng):
-    cell = numrnn.LSTMCell(2, 3, dtype="float64")
-    _, pullback = cell.vjp(rng.standard_normal((1, 2)))
-    for only in ({"d_h": np.ones((1, 3))}, {"d_c": np.ones((1, 3))}):
-        d_x = pullback(**only).x
-        assert np.abs(d_x).sum() > 0
-
-
-@every_cell
-def test_errors(name, rng):
-    """What PyTorch's modules must refuse by its list of error inputs."""
-    make, is_lstm = getattr(numrnn, name), name == "LSTMCell"
-    cell = make(10, 20)
-
-    def draw(*shape):
-        return rng.standard_normal(shape)
-
-    with pytest.raises(ValueError, match="`x` has 3 axes"):
-        cell(draw(3, 1, 10))
-    with pytest.raises(ValueError, match=r"has shape \(3, 1, 20\)"):
-        cell(draw(3, 10), pair(is_lstm, draw(3, 1, 20)))
-    with pytest.raises(ValueError, match=r"has shape \(5, 20\), expected \(3, 20\)"):
-        cell(draw(3, 10), pair(is_lstm, draw(5, 20)))
-    with pytest.raises(ValueError, match=r"has shape \(3, 20\), expected \(20,\)"):
-        cell(draw(10), pair(is_lstm, draw(3, 20)))
-    if name == "RNNCell":
-        with pytest.raises(ValueError, match="`nonlinearity` should be"):
-            make(10, 20, nonlinearity="sigmoid")
-    layer = LAYERS[name.removesuffix("Cell")]
-    for wrong in ({"hidden_size": 0}, {"num_layers": 0}, {"input_size": 0}):
-        (argument,) = wrong
-        with pytest.raises(ValueError, match=f"`{argument}` should be an int of 1 or more, got 0"):
-            layer(**{"input_size": 3, "hidden_size": 4} | wrong)
 
 
 # --- arguments of calls
@@ -592,155 +482,3 @@ def test_rnn_change_dropout(train, rng):
         if previous is not None:
             assert np.array_equal(one.output, previous) == (not train)
         previous = copy.copy(one.output)
-
-
-# --- packed sequences
-
-DTYPES = ("float64", "float32", "int64", "int32", "int16", "int8", "uint8")
-SINGLE = [np.array([1, 2, 3]), np.array([4, 5]), np.array([6])]
-
-
-def equal_packed(one, other):
-    for left, right in zip(one, other, strict=True):
-        assert (left is None) == (right is None)
-        if left is not None:
-            same(left, right)
-
-
-def of_many_axes(num_axes, rng):
-    """Nine sequences of 1 to 81 steps, in any order."""
-    steps = rng.permutation(np.arange(1, 10) ** 2)
-    return [rng.random((n, 5, *[4] * num_axes)) for n in steps]
-
-
-def test_pack_sequence_batch_sizes_throw():
-    """`batch_sizes` are counts: nothing else is taken for them."""
-    with pytest.raises(TypeError, match="`batch_sizes` should be integers"):
-        numrnn.PackedSequence(np.zeros((5, 3)), np.ones(5))
-    with pytest.raises(ValueError, match="`batch_sizes` add up to 4"):
-        numrnn.PackedSequence(np.zeros((5, 3)), np.ones(4, int))
-
-
-@pytest.mark.parametrize("enforce_sorted", [True, False])
-@pytest.mark.parametrize("source", DTYPES)
-def test_type_casts(source, enforce_sorted, rng):
-    """Packing keeps the type of the numbers, and casting what is packed is casting what is padded."""
-    padded = rng.integers(0, 100, (6, 5)).astype(source)
-    packed = numrnn.pack_padded_sequence(padded, [6, 5, 5, 2, 1], enforce_sorted=enforce_sorted)
-    assert packed.data.dtype == source
-    for target in DTYPES:
-        unpacked, _ = numrnn.pad_packed_sequence(packed._replace(data=packed.data.astype(target)))
-        assert unpacked.dtype == target
-        same(unpacked, numrnn.pad_packed_sequence(packed)[0].astype(target))
-
-
-def test_wrong_order():
-    rows = numrnn.pad_sequence([np.ones((22, 300)), np.ones((25, 300))])
-    with pytest.raises(ValueError, match="not sorted, longest first"):
-        numrnn.pack_padded_sequence(rows, [22, 25], enforce_sorted=True)
-
-
-def test_pad_sequence_with_tensor_sequences():
-    """One array is a sequence of sequences too, and so is whatever gives arrays one by one."""
-    rows = [np.array([[7, 6]]), np.array([[-7, -1]])]
-    expected = numrnn.pad_sequence(tuple(rows))
-    assert expected.shape == (1, 2, 2)
-    same(numrnn.pad_sequence(np.array(rows)), expected)
-    same(numrnn.pad_sequence(row for row in rows), expected)
-    equal_packed(numrnn.pack_sequence(np.array(rows)), numrnn.pack_sequence(rows))
-
-
-def test_pad_sequence_with_non_iterable_sequences():
-    with pytest.raises(TypeError, match="`sequences` should be a list of arrays, got int 5"):
-        numrnn.pad_sequence(5)
-
-
-@pytest.mark.parametrize("batch_first", [False, True])
-def test_total_length(batch_first, rng):
-    lengths = [6, 4, 4, 2, 1]
-    packed = numrnn.pack_padded_sequence(rng.random((6, 5)), lengths)
-    for total_length in (-1, 0, 5):
-        with pytest.raises(ValueError, match="`total_length`"):
-            numrnn.pad_packed_sequence(packed, batch_first, total_length=total_length)
-    plain, _ = numrnn.pad_packed_sequence(packed, batch_first)
-    for more in (0, 1, 8):
-        unpacked, found = numrnn.pad_packed_sequence(packed, batch_first, total_length=6 + more)
-        assert found.tolist() == lengths
-        same(unpacked, np.pad(plain, [(0, 0), (0, more)] if batch_first else [(0, more), (0, 0)]))
-
-
-def test_pad_sequence(rng):
-    a, b, c = SINGLE
-    expected = np.array([[4, 5, 0], [1, 2, 3], [6, 0, 0]])
-    same(numrnn.pad_sequence([b, a, c], True), expected)
-    same(numrnn.pad_sequence([b, a, c]), expected.T)
-    same(numrnn.pad_sequence([b, a, c], True, 1), np.array([[4, 5, 1], [1, 2, 3], [6, 1, 1]]))
-    same(numrnn.pad_sequence([a, b, c], True), expected[[1, 0, 2]])
-    for num_axes in range(4):
-        rows = of_many_axes(num_axes, rng)
-        expected = np.stack([np.concatenate([row, np.zeros((81 - len(row), *row.shape[1:]))]) for row in rows])
-        same(numrnn.pad_sequence(rows, True), expected)
-        same(numrnn.pad_sequence(rows), expected.swapaxes(0, 1))
-
-
-@pytest.mark.parametrize("batch_first", [False, True])
-def test_unpad_sequence(batch_first, rng):
-    for rows in (SINGLE, *(of_many_axes(num_axes, rng) for num_axes in range(4))):
-        padded = numrnn.pad_sequence(rows, batch_first)
-        before = padded.copy()
-        for row, again in zip(rows, numrnn.unpad_sequence(padded, list(map(len, rows)), batch_first), strict=True):
-            same(again, row)
-        same(padded, before)  # PyTorch's turns its argument round
-
-
-def test_pack_sequence(rng):
-    a, b, c = SINGLE
-    in_order = numrnn.pack_sequence([a, b, c], enforce_sorted=False)
-    turned = numrnn.pack_sequence([b, c, a], enforce_sorted=False)
-    for packed in (in_order, turned, numrnn.pack_sequence([a, b, c])):
-        assert packed.batch_sizes.tolist() == [3, 2, 1]
-        assert packed.data.tolist() == [1, 4, 6, 2, 5, 3]
-    assert in_order.sorted_indices.tolist() == in_order.unsorted_indices.tolist() == [0, 1, 2]
-    assert (turned.sorted_indices.tolist(), turned.unsorted_indices.tolist()) == ([2, 0, 1], [1, 2, 0])
-    assert numrnn.pack_sequence([a, b, c])[2:] == (None, None)
-    with pytest.raises(ValueError, match=r"not sorted, longest first.\n  Pass enforce_sorted=False"):
-        numrnn.pack_sequence([b, c, a], enforce_sorted=True)
-    for num_axes, batch_first in itertools.product(range(4), (True, False)):
-        rows = of_many_axes(num_axes, rng)
-        for sequences, enforce_sorted in ((rows, False), *((sorted(rows, key=len)[::-1], s) for s in (True, False))):
-            padded = numrnn.pad_sequence(sequences, batch_first)
-            packed = numrnn.pack_sequence(sequences, enforce_sorted)
-            same(numrnn.pad_packed_sequence(packed, batch_first)[0], padded)
-            lengths = [len(row) for row in sequences]
-            equal_packed(packed, numrnn.pack_padded_sequence(padded, lengths, batch_first, enforce_sorted))
-
-
-def test_unpack_sequence(rng):
-    for rows in (SINGLE, *(of_many_axes(num_axes, rng) for num_axes in range(4))):
-        again = numrnn.unpack_sequence(numrnn.pack_sequence(rows, enforce_sorted=False))
-        for row, unpacked in zip(rows, again, strict=True):
-            same(unpacked, row)
-
-
-@pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize(
-    ("lengths", "shuffled"),
-    [([10, 8, 4, 2, 2, 2, 1], False), ([11, 10, 8, 6, 4, 3, 1], False), ([11, 10, 8, 6, 4, 3, 1], True)],
-)
-def test_pack_padded_sequence(lengths, shuffled, batch_first, rng):
-    """Row i's steps are 100 (i + 1) and upwards, so that each number says where it comes from."""
-    rows = [100 * (i + 1) + np.arange(1.0, 5 * n + 1).reshape(n, 5) for i, n in enumerate(lengths)]
-    expected = np.stack([row[t] for t in range(lengths[0]) for row in rows if len(row) > t])
-    order = rng.permutation(len(rows)) if shuffled else np.arange(len(rows))
-    padded = numrnn.pad_sequence([rows[n] for n in order], batch_first)
-    steps = np.array(lengths)[order]
-    packed = numrnn.pack_padded_sequence(padded, steps, batch_first, enforce_sorted=not shuffled)
-    same(packed.data, expected)
-    assert packed.batch_sizes.tolist() == [sum(n > t for n in lengths) for t in range(lengths[0])]
-    assert packed.unsorted_indices is None or packed.unsorted_indices.tolist() == order.tolist()
-    again, found = numrnn.pad_packed_sequence(packed, batch_first)
-    same(again, padded)
-    same(found, steps)
-    for refused, given in ((np.zeros((3, 3)), [1, 3, 2]), (np.zeros((0, 0)), []), (np.zeros((0, 1, 10)), [11, 14])):
-        with pytest.raises(ValueError, match="pack_padded_sequence: "):
-            numrnn.pack_padded_sequence(refused, given, batch_first=refused.ndim == 3)
