@@ -87,6 +87,44 @@ CONSTRUCTORS = [
         "LSTM: `dropout` should be a number from 0 to 1, the probability of a zero, got bool True.",
     ),
     refusal(
+        "negative dropout",
+        lambda: numrnn.RNN(8, 64, 2, dropout=-0.1),
+        ValueError,
+        "RNN: `dropout` should be a number from 0 to 1, the probability of a zero, got float -0.1.",
+    ),
+    refusal(
+        "dropout that is no number",
+        lambda: numrnn.GRU(8, 64, 2, dropout=float("nan")),
+        ValueError,
+        "GRU: `dropout` should be a number from 0 to 1, the probability of a zero, got float nan.",
+    ),
+    refusal(
+        "dropout as text",
+        lambda: numrnn.GRU(8, 64, 2, dropout="0.5"),
+        ValueError,
+        "GRU: `dropout` should be a number from 0 to 1, the probability of a zero, got str '0.5'.",
+    ),
+    refusal(
+        "no features of an LSTM",
+        lambda: numrnn.LSTM(0, 64),
+        ValueError,
+        "LSTM: `input_size` should be an int of 1 or more, got 0.",
+    ),
+    refusal(
+        "num_layers of the wrong kind",
+        lambda: numrnn.GRU(8, 64, 1.5),
+        TypeError,
+        "GRU: `num_layers` should be an int of 1 or more, got float 1.5.",
+    ),
+    refusal(
+        "bias of the wrong kind",
+        lambda: numrnn.LSTM(8, 64, bias=None),
+        TypeError,
+        "LSTM: `bias` should be True or False, got NoneType None.",
+        "Arguments in order: input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, "
+        "proj_size.",
+    ),
+    refusal(
         "dtype that is no dtype",
         lambda: numrnn.GRU(8, 64, dtype="single precision"),
         TypeError,

@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from refusals import BATCH_FIRST, GRU, LSTM, Refusal, X, refusal, zeros
+from refusals import BATCH_FIRST, GRU, LSTM, TWO_LAYERS, Refusal, X, refusal, zeros
 
 import numrnn
 
@@ -244,6 +244,70 @@ STATES = [
         HEAD + "`c_0` has shape (1, 32), expected (1, 64).",
         "x is one sequence (time, features), so its state has no batch axis either: (num_layers, hidden_size).",
         "To continue a sequence pass `result.state`; to start one pass nothing.",
+    ),
+    refusal(
+        "batch-first state of one sequence",
+        lambda: TWO_LAYERS(zeros(5, 8), zeros(1, 2, 64)),
+        ValueError,
+        GRU_HEAD + "`h_0` has shape (1, 2, 64), expected (2, 64).",
+        "x is one sequence (time, features), so its state has no batch axis either: (num_layers, hidden_size).",
+        "Pass h_0[0], or give x its batch axis and the state its own behind the layers.",
+    ),
+    refusal(
+        "swapped state of one sequence",
+        lambda: TWO_LAYERS(zeros(5, 8), zeros(64, 2)),
+        ValueError,
+        GRU_HEAD + "`h_0` has shape (64, 2), expected (2, 64).",
+        "x is one sequence (time, features), so its state has no batch axis either: (num_layers, hidden_size).",
+        "Its axes look swapped: pass h_0.T.",
+    ),
+    refusal(
+        "more layers of one sequence",
+        lambda: TWO_LAYERS(zeros(5, 8), zeros(3, 64)),
+        ValueError,
+        GRU_HEAD + "`h_0` has shape (3, 64), expected (2, 64).",
+        "x is one sequence (time, features), so its state has no batch axis either: (num_layers, hidden_size).",
+        "The layer has num_layers=2: pass one state for each.",
+    ),
+    refusal(
+        "no layers of one sequence",
+        lambda: TWO_LAYERS(zeros(5, 8), zeros(64)),
+        ValueError,
+        GRU_HEAD + "`h_0` has shape (64,), expected (2, 64).",
+        "x is one sequence (time, features), so its state has no batch axis either: (num_layers, hidden_size).",
+        "The axis of layers is missing. The layer has num_layers=2: pass one state for each.",
+    ),
+    refusal(
+        "projection of one sequence",
+        lambda: PROJECTED(zeros(5, 8), (zeros(1, 64), zeros(1, 64))),
+        ValueError,
+        HEAD + "`h_0` has shape (1, 64), expected (1, 16).",
+        "x is one sequence (time, features), so its state has no batch axis either: (num_layers, proj_size).",
+        "With proj_size=16 h_0 has proj_size features, c_0 has hidden_size.",
+    ),
+    refusal(
+        "state of another batch than the packed one",
+        lambda: GRU(PACKED, zeros(1, 5, 64)),
+        ValueError,
+        GRU_HEAD + "`h_0` has shape (1, 5, 64), expected (1, 2, 64).",
+        "h_0.shape = (1, 5, 64) read as (num_layers, batch, hidden_size), whatever batch_first is.",
+        "x has a batch of 2: pass a state for each row, or one row that stands for all.",
+    ),
+    refusal(
+        "state of another batch than the list",
+        lambda: GRU(ROWS, zeros(1, 5, 64)),
+        ValueError,
+        GRU_HEAD + "`h_0` has shape (1, 5, 64), expected (1, 3, 64).",
+        "h_0.shape = (1, 5, 64) read as (num_layers, batch, hidden_size), whatever batch_first is.",
+        "x has a batch of 3: pass a state for each row, or one row that stands for all.",
+    ),
+    refusal(
+        "batch-first state of a list",
+        lambda: GRU(ROWS, zeros(3, 1, 64)),
+        ValueError,
+        GRU_HEAD + "`h_0` has shape (3, 1, 64), expected (1, 3, 64).",
+        "h_0.shape = (3, 1, 64) read as (num_layers, batch, hidden_size), whatever batch_first is.",
+        "It looks batch-first. States are never batch-first: pass h_0.swapaxes(0, 1).",
     ),
     refusal(
         "state of one direction",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NoReturn, TypeGuard
 
@@ -26,17 +27,12 @@ def refuse_shape(signature: Signature, shape: Shape) -> NoReturn:
         problem = f"`x` has {shape[1]} features, expected {wanted}."
         raise ValueError(explain(head, problem, f"x.shape = {shape} read as one sequence (time, features).", advice))
     if len(shape) != 3:
-        merge = (
-            f"If the last {len(shape) - 2} axes are all features: pass x.reshape({shape[0]}, {shape[1]}, -1)."
-            if (len(shape) > 3)
-            else "If x is one sequence of one feature: pass x[:, None]."
-        )
         raise ValueError(
             explain(
                 head,
                 f"`x` has {len(shape)} axes, expected 3, or 2 for one sequence.",
                 f"x.shape = {shape}, expected {signature.axes} {because}",
-                merge if shape else "Pass an array with these three axes.",
+                _other_axes(signature, shape),
             )
         )
     matching = [axis for axis in (0, 1) if shape[axis] == wanted]
@@ -53,6 +49,23 @@ def refuse_shape(signature: Signature, shape: Shape) -> NoReturn:
             advice,
         )
     )
+
+
+def _other_axes(signature: Signature, shape: Shape) -> str:
+    """What to do with an x of neither 2 nor 3 axes."""
+    wanted = signature.input_size
+    if len(shape) == 1 and wanted == 1:
+        return "If x is one sequence of one feature: pass x[:, None]."
+    if shape == (wanted,):
+        return "If x is one step of one sequence: pass x[None]."
+    if len(shape) == 1:
+        return "If x is one sequence of one feature: pass x[:, None], and make the layer with input_size=1."
+    if len(shape) > 3 and math.prod(shape[2:]) == wanted:
+        return f"If the last {len(shape) - 2} axes are all features: pass x.reshape({shape[0]}, {shape[1]}, -1)."
+    if len(shape) > 3 and shape[-1] == wanted:
+        at = f"-1, {shape[-2]}" if signature.batch_first else f"{shape[0]}, -1"
+        return f"If the other axes are all of the batch: pass x.reshape({at}, {wanted})."
+    return "Pass an array with these three axes."
 
 
 def is_several(x: object, head: str) -> TypeGuard[Sequence[object]]:

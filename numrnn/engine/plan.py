@@ -205,9 +205,7 @@ def plan_call(
         shape = (plan.seq_len,) if form is not None else plan.output_shape[:2]
         resets = read_reset(signature, reset, shape)
         resets = None if resets is None else resets.reshape(plan.output_shape[:2])
-    h_0, c_0 = (
-        (None, None) if state is None else _state(signature, plan, state, unbatched=isinstance(form, OneSequence))
-    )
+    h_0, c_0 = (None, None) if state is None else _state(signature, plan, state, form)
     return Call(plan, array, h_0, c_0, steps, resets, form)
 
 
@@ -229,9 +227,9 @@ def _rows(
     return flat, plan, lengths
 
 
-def _state(signature: Signature, plan: Plan, state: object, *, unbatched: bool) -> tuple[Array, Array | None]:
+def _state(signature: Signature, plan: Plan, state: object, form: Form | None) -> tuple[Array, Array | None]:
     # a state that comes from the call before needs no second look: small calls are counted in microseconds
-    dtype = plan.dtype
+    dtype, unbatched = plan.dtype, isinstance(form, OneSequence)
     if unbatched:
         pass
     elif type(state) is tuple and len(state) == 2 and plan.spec.has_cell_state:
@@ -241,4 +239,5 @@ def _state(signature: Signature, plan: Plan, state: object, *, unbatched: bool) 
             return h_0, c_0
     elif is_ready(state, dtype) and state.shape == plan.state_shape and not plan.spec.has_cell_state:
         return state, None
-    return read_state(signature, plan.seq_len, plan.batch_size, state, unbatched=unbatched)
+    seq_len = None if isinstance(form, Rows | PackedRows) else plan.seq_len
+    return read_state(signature, seq_len, plan.batch_size, state, unbatched=unbatched)

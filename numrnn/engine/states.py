@@ -43,11 +43,12 @@ def state_parts(signature: Signature, state: object) -> tuple[object, ...]:
 
 
 def read_state(
-    signature: Signature, seq_len: int, batch_size: int, state: object, *, unbatched: bool = False
+    signature: Signature, seq_len: int | None, batch_size: int, state: object, *, unbatched: bool = False
 ) -> tuple[Array, Array | None]:
     """Return h_0 and, where the cell has one, c_0: in the shapes that the plan has for them.
 
-    A batch axis of 1 stands for every row. The states of one sequence, `unbatched`, have no batch axis.
+    A batch axis of 1 stands for every row. The states of one sequence, `unbatched`, have no batch axis. `seq_len` is
+    None where x has no axis that could be taken for another: a list, a packed sequence.
     """
     if hasattr(state, "last_output") and hasattr(state, "state"):
         raise TypeError(
@@ -61,7 +62,9 @@ def read_state(
     return arrays[0], arrays[1] if len(arrays) == 2 else None
 
 
-def _read(signature: Signature, seq_len: int, batch_size: int, part: object, name: str, unbatched: bool) -> Array:
+def _read(
+    signature: Signature, seq_len: int | None, batch_size: int, part: object, name: str, unbatched: bool
+) -> Array:
     array: NDArray[Any] = real_array(part, signature.head, name)
     hidden = signature.output_size if name == "h_0" else signature.hidden_size
     shape = (signature.num_layers * signature.num_directions, batch_size, hidden)
@@ -83,34 +86,60 @@ def _refuse_unbatched(signature: Signature, full: Shape, shape: Shape, name: str
     advice = "To continue a sequence pass `result.state`; to start one pass nothing."
     if shape == full:
         advice = f"Pass {name}[:, 0], or give x its batch axis."
-    elif shape == expected[1:] and expected[0] == 1:
-        advice = f"The axis of layers is missing: pass {name}[None]."
+    elif shape == (1, *expected):
+        advice = f"Pass {name}[0], or give x its batch axis and the state its own behind the layers."
+    elif shape == expected[1:]:
+        advice = _missing_layers(signature, name, expected[0])
+    elif shape == expected[::-1]:
+        advice = f"Its axes look swapped: pass {name}.T."
+    elif len(shape) == 2 and shape[1] == expected[1]:
+        advice = _other_layers(signature)
+    elif signature.proj_size and shape[-1:] in ((signature.hidden_size,), (signature.proj_size,)):
+        advice = _projected(signature)
     raise ValueError(explain(signature.head, f"`{name}` has shape {shape}, expected {expected}.", read, advice))
 
 
-def _refuse_shape(signature: Signature, seq_len: int, expected: Shape, shape: Shape, name: str) -> NoReturn:
+def _refuse_shape(signature: Signature, seq_len: int | None, expected: Shape, shape: Shape, name: str) -> NoReturn:
     layers, batch_size, hidden = expected
     read = f"{name}.shape = {shape} read as {signature.state_axes(name)}, whatever batch_first is."
     if shape in ((batch_size, layers, hidden), (1, layers, hidden)):
         advice = f"It looks batch-first. States are never batch-first: pass {name}.swapaxes(0, 1)."
     elif shape in (expected[1:], (1, hidden)) and layers == 1:
-        advice = f"The axis of layers is missing: pass {name}[None]."
+        advice = _missing_layers(signature, name, layers)
     elif shape == (layers, hidden):
         advice = f"The batch axis is missing: pass {name}[:, None, :], which stands for every row."
-    elif shape == (layers, seq_len, hidden):
+    elif shape == expected[1:]:
+        advice = _missing_layers(signature, name, layers)
+    elif shape == (layers, hidden, batch_size):
+        advice = f"Its last two axes look swapped: pass {name}.swapaxes(1, 2)."
+    elif seq_len is not None and shape == (layers, seq_len, hidden):
         other = not signature.batch_first
         advice = (
             f"x was read as {signature.axes} with batch {batch_size} and time {seq_len}: if its batch is {seq_len}, "
             f"x has these axes swapped; make the layer with batch_first={other}."
         )
     elif len(shape) == 3 and shape[1:] == expected[1:]:
-        both = " and two directions" if signature.num_directions == 2 else ""
-        each = ", layer by layer, forward before reverse" if both else ""
-        advice = f"The layer has num_layers={signature.num_layers}{both}: pass one state for each{each}."
+        advice = _other_layers(signature)
     elif signature.proj_size and shape[-1:] in ((signature.hidden_size,), (signature.proj_size,)):
-        advice = f"With proj_size={signature.proj_size} h_0 has proj_size features, c_0 has hidden_size."
+        advice = _projected(signature)
     elif len(shape) == 3 and (shape[0], shape[2]) == (layers, hidden):
         advice = f"x has a batch of {batch_size}: pass a state for each row, or one row that stands for all."
     else:
         advice = "To continue a sequence pass `result.state`; to start one pass nothing."
     raise ValueError(explain(signature.head, f"`{name}` has shape {shape}, expected {expected}.", read, advice))
+
+
+def _missing_layers(signature: Signature, name: str, layers: int) -> str:
+    if layers == 1:
+        return f"The axis of layers is missing: pass {name}[None]."
+    return f"The axis of layers is missing. {_other_layers(signature)}"
+
+
+def _other_layers(signature: Signature) -> str:
+    both = " and two directions" if signature.num_directions == 2 else ""
+    each = ", layer by layer, forward before reverse" if both else ""
+    return f"The layer has num_layers={signature.num_layers}{both}: pass one state for each{each}."
+
+
+def _projected(signature: Signature) -> str:
+    return f"With proj_size={signature.proj_size} h_0 has proj_size features, c_0 has hidden_size."

@@ -68,7 +68,7 @@ def pack_padded_sequence(
     """
     head = "pack_padded_sequence"
     array = _rows_first(x, batch_first, head)
-    return _pack(array, _lengths(lengths, array, head), flag(head, "enforce_sorted", enforce_sorted), head)
+    return _pack(array, _lengths(lengths, array, batch_first, head), flag(head, "enforce_sorted", enforce_sorted), head)
 
 
 def pad_packed_sequence(
@@ -255,7 +255,7 @@ def unpad_sequence(padded_sequences: ArrayLike, lengths: ArrayLike, batch_first:
     """
     head = "unpad_sequence"
     array = _rows_first(padded_sequences, batch_first, head)
-    return [row[:length].copy() for row, length in zip(array, _lengths(lengths, array, head), strict=True)]
+    return [row[:length].copy() for row, length in zip(array, _lengths(lengths, array, batch_first, head), strict=True)]
 
 
 def _pack(rows: Array, lengths: Integers, enforce_sorted: bool, head: str) -> PackedSequence:
@@ -325,12 +325,17 @@ def _layout(rows: Array, batch_first: bool, head: str) -> Array:
     return rows if flag(head, "batch_first", batch_first) else np.ascontiguousarray(rows.swapaxes(0, 1))
 
 
-def _lengths(lengths: ArrayLike, rows: Array, head: str) -> Integers:
+def _lengths(lengths: ArrayLike, rows: Array, batch_first: bool, head: str) -> Integers:
     """Read the lengths of rows (N, T, ...)."""
     found = integers(lengths, head, "lengths")
     if found.shape != rows.shape[:1]:
         problem = f"`lengths` has shape {found.shape}, expected ({len(rows)},): one for each row of x."
-        raise ValueError(explain(head, problem, "If x is (batch, time, ...), pass batch_first=True."))
+        axes, shape = ("batch, time", rows.shape) if batch_first else ("time, batch", rows.swapaxes(0, 1).shape)
+        read = f"x.shape = {shape} read as ({axes}, ...) because batch_first={bool(batch_first)}."
+        advice = "Lengths are numbers of steps."
+        if found.shape == rows.shape[1:2]:
+            advice = f"If x has {len(found)} rows, its axes are swapped: pass batch_first={not batch_first}."
+        raise ValueError(explain(head, problem, read, advice))
     if found.size and (found.max() > rows.shape[1] or found.min() < 0):
         n = int(np.argmax((found > rows.shape[1]) | (found < 0)))
         raise ValueError(explain(head, f"`lengths[{n}]` is {found[n]}, expected 0 to {rows.shape[1]}, the steps of x."))
