@@ -9,6 +9,7 @@ import pytest
 from refusals import BATCH_FIRST, GRU, LSTM
 
 import numrnn
+from numrnn import _jit
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "rnn_tanh": ("RNN", {}),
@@ -313,3 +314,22 @@ def test_a_stream_says_what_it_is():
     assert repr(GRU.stream(3)) == "<stream of GRU(input_size=8, hidden_size=64, seed=0): batch_size=3>"
     assert repr(GRU.stream()) == "<stream of GRU(input_size=8, hidden_size=64, seed=0): one sequence>"
     assert (GRU.stream(3).batch_size, GRU.stream().batch_size) == (3, None)
+
+
+@every_kind
+@pytest.mark.parametrize("batch_size", [None, 1, 5])
+@pytest.mark.filterwarnings("ignore:NUMBA_DISABLE_JIT")
+def test_a_stream_without_compiled_kernels_says_the_same(kind, batch_size, rng, monkeypatch):
+    """Within rounding: the reference sums in another order."""
+    layer = make(kind, dtype="float64", seed=0)
+    x, steps = draw_x(layer, 6, batch_size, rng)
+    state = draw_state(layer, batch_size, rng)
+    expected = layer(x, state)
+    monkeypatch.setattr(_jit, "DISABLED", True)
+    stream = layer.stream(batch_size, state)
+    early = [stream.step(x_t) for x_t in steps[:3]]
+    found = np.concatenate([early, stream.fork().run(x[3:])])
+    np.testing.assert_allclose(found, expected.output, rtol=1e-12, atol=1e-14)
+    stream.run(x[3:])
+    for ours, theirs in zip(parts_of(stream.state), parts_of(expected.state), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)

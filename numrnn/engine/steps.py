@@ -67,7 +67,8 @@ class Steps:
         return top
 
     def _step_by_reference(self, x: Array) -> Array:
-        run = forward.run(self._plan, self._panels, x[None], self.h, self.c, keep=False)
+        steps = x.reshape(1, self._plan.batch_size, self._plan.input_size)
+        run = forward.run(self._plan, self._panels, steps, self.h, self.c, keep=False)
         self.put(run.h_n, run.c_n)
         top: Array = self.h[-1]
         return top
