@@ -1,5 +1,6 @@
 """`layer.stream`: steps and chunks of any size are the whole sequence, bit for bit; states, resets and forks."""
 
+import copy
 import itertools
 import pickle
 from typing import Any
@@ -233,6 +234,24 @@ def test_forks_are_independent(kind, batch_size, rng):
     third = twin.fork()
     twin.reset()
     same(third.run(x[4:]), layer(np.concatenate([x[:4], other, x[4:]])).output[8:])
+
+
+@every_kind
+@pytest.mark.parametrize("batch_size", [None, 5])
+@pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, lambda stream: pickle.loads(pickle.dumps(stream))])
+def test_a_copy_is_a_fork(kind, batch_size, twin, rng):
+    """Whichever way it is made; the weights are the stream's, not the layer's of today."""
+    layer = make(kind, dtype="float64", seed=0)
+    x, steps = draw_x(layer, 8, batch_size, rng)
+    expected = layer(x).output
+    stream = layer.stream(batch_size)
+    stream.run(x[:3])
+    stream.step(steps[3])
+    layer.set_parameters(make(kind, dtype="float64", seed=1).parameters)
+    other = twin(stream)
+    assert other.batch_size == batch_size
+    same(np.stack([other.step(x_t) for x_t in steps[4:]]), expected[4:])
+    same(np.concatenate([[stream.step(steps[4])], stream.run(x[5:])]), expected[4:])
 
 
 @every_kind

@@ -251,6 +251,10 @@ class Stream:
             raise IndexError(explain(of.head, f"`rows` has {wrong[0]}, but the stream has {self._n_rows} rows."))
         return np.atleast_1d(array)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # copies and pickles are made anew: what a stream has ready are views of its own states
+        return Stream, (self._layer, self.batch_size, self.state)
+
     def __repr__(self) -> str:
         batch = "" if self.batch_size is None else f"batch_size={self.batch_size}"
         return f"<stream of {self._layer!r}: {batch or 'one sequence'}>"
