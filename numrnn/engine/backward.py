@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from numrnn import _jit
 from numrnn.engine import by_reference, plans
-from numrnn.engine.buffers import aligned, flat, reset_flags
+from numrnn.engine.buffers import aligned, clear_padding, flat, reset_flags
 from numrnn.engine.forward import Saved
 from numrnn.engine.geometry import layer_sizes
 from numrnn.kernels import launch, products
@@ -79,8 +79,10 @@ def _run_layer(
                 if start is not None:
                     states[-1][0][:] = start[d]
     x = saved.inputs[layer]
-    make = np.zeros if batch.ragged else np.empty
-    d_x = make((plan.num_directions, *x.shape), plan.dtype) if x_gradient else None
+    d_x = np.empty((plan.num_directions, *x.shape), plan.dtype) if x_gradient else None
+    if d_x is not None and batch.ragged and x.ndim == 3:
+        for own in d_x:
+            clear_padding(own, batch.lengths, batch_first=plan.batch_first and layer == 0)
     if batch.steps:
         _run_blocks(saved, layer, planned, x, d_output, d_x, scratch)
     for state, target in states:

@@ -19,6 +19,15 @@ def aligned(size: int, dtype: np.dtype[Any]) -> Array:
     return memory[skip : skip + max(size, 1) * dtype.itemsize].view(dtype)
 
 
+def clear_padding(steps: Array, lengths: NDArray[np.int64], *, batch_first: bool) -> None:
+    """Put zeros behind each row's own end: what was not written, and no more, since zeros take time too."""
+    rows = steps if batch_first else steps.swapaxes(0, 1)
+    seq_len = rows.shape[1]
+    for n, length in enumerate(lengths.tolist()):
+        if length < seq_len:
+            rows[n, length:] = 0
+
+
 def flat(array: Array) -> Array:
     """The array as kernels take it: one axis, writable in type (kernels do not write their inputs), never empty."""
     if array.size == 0:

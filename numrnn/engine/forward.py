@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from numrnn import _jit
 from numrnn.engine import by_reference, plans
-from numrnn.engine.buffers import aligned, flat, reset_flags
+from numrnn.engine.buffers import aligned, clear_padding, flat, reset_flags
 from numrnn.engine.dropout import Dropout
 from numrnn.engine.geometry import Batch, Integers, forward_steps, layer_sizes
 from numrnn.engine.panels import Panels
@@ -169,8 +169,12 @@ class _Layer:
             return np.empty((min(2, plan.seq_len), plan.batch_size, features), plan.dtype)
         if not self.top:
             return np.empty((plan.seq_len, plan.batch_size, features), plan.dtype)
-        make = np.zeros if self.batch.ragged and not plan.flat else np.empty
-        return make(plan.output_shape if not plan.flat else (int(self.batch.lengths.sum()), features), plan.dtype)
+        if plan.flat:
+            return np.empty((int(self.batch.lengths.sum()), features), plan.dtype)
+        output = np.empty(plan.output_shape, plan.dtype)
+        if self.batch.ragged:
+            clear_padding(output, self.batch.lengths, batch_first=plan.batch_first)
+        return output
 
     def _ends(self, steps: int) -> Any:
         """Index of each row's own end among so many steps or slots, for arrays (steps, N, ...)."""
