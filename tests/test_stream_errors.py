@@ -217,7 +217,7 @@ def test_a_wrong_argument_is_refused_with_the_way_out(wrong: Refusal, monkeypatc
 def test_a_row_that_is_not_there_is_refused(rows):
     stream = GRU.stream(3)
     wrong = rows if isinstance(rows, int) else 3
-    with pytest.raises(IndexError) as caught:
+    with pytest.raises(ValueError, match="`rows` has") as caught:
         stream.reset(rows)
     assert str(caught.value) == HEAD + f"`rows` has {wrong}, but the stream has 3 rows."
 
@@ -238,7 +238,7 @@ def test_a_refused_call_moves_nothing(rng):
         lambda: stream.reset("all"),
     ]
     for call in calls:
-        with pytest.raises((ValueError, TypeError, IndexError)):
+        with pytest.raises((ValueError, TypeError)):
             call()
         np.testing.assert_array_equal(stream.state, twin.state)
     np.testing.assert_array_equal(stream.run(x[2:]), twin.run(x[2:]))

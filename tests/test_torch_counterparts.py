@@ -196,8 +196,8 @@ def test_projections_lstm_initial_hidden_state(bidirectional, rng):
 
 @pytest.mark.parametrize("make", [numrnn.RNN, numrnn.GRU])
 def test_projections_errors_on_gru_and_rnn(make):
-    """PyTorch takes the argument to refuse it; a signature without it refuses it by itself."""
-    with pytest.raises(TypeError, match="unexpected keyword argument 'proj_size'"):
+    """No argument of their signatures, and refused with the reason."""
+    with pytest.raises(ValueError, match="`proj_size` is for LSTM alone: RNN and GRU have no projection"):
         make(30, 20, 2, proj_size=10)
 
 

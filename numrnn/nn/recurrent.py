@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from numrnn._errors import explain
 from numrnn._types import Array, ArrayLike, StateLike
 from numrnn.engine import forward
 from numrnn.engine.dropout import Dropout
@@ -35,6 +36,13 @@ class Recurrent(RecurrentWeights):
     dropout: float
     bidirectional: bool
     _mask_seeds: np.random.Generator
+
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        """Say why RNN and GRU have no `proj_size`, before their constructors merely call it unknown."""
+        if "proj_size" in options and "proj_size" not in cls.__annotations__:
+            problem = "`proj_size` is for LSTM alone: RNN and GRU have no projection."
+            raise ValueError(explain(cls.__name__, problem, "For another output size put a Linear on top."))
+        return super().__new__(cls)
 
     @abstractmethod
     def __init__(self) -> None: ...

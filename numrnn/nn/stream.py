@@ -164,7 +164,7 @@ class Stream:
 
         Raises
         ------
-        ValueError, TypeError, IndexError
+        ValueError, TypeError
             Rows that the stream does not have. Nothing is changed then.
 
         Examples
@@ -248,7 +248,7 @@ class Stream:
             raise TypeError(explain(of.head, problem))
         wrong = [row for row in map(operator.index, np.atleast_1d(array)) if not -self._n_rows <= row < self._n_rows]
         if wrong:
-            raise IndexError(explain(of.head, f"`rows` has {wrong[0]}, but the stream has {self._n_rows} rows."))
+            raise ValueError(explain(of.head, f"`rows` has {wrong[0]}, but the stream has {self._n_rows} rows."))
         return np.atleast_1d(array)
 
     def __reduce__(self) -> tuple[Any, ...]:
