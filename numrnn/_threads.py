@@ -115,13 +115,45 @@ def launch(n_threads: int) -> Iterator[int]:
     GNU OpenMP dies in a forked child, and two launches at once abort the workqueue layer; both run serially instead.
     The mask of Numba's pool belongs to the calling thread and is put back, also after an error.
     """
-    entered, before = False, numba.get_num_threads()
+    entered, changed = False, False
     try:
         entered = n_threads > 1 and not _forked and _one_launch_at_a_time.acquire(blocking=False)
         if entered:
-            numba.set_num_threads(n_threads)
+            before = numba.get_num_threads()
+            changed = before != n_threads
+            if changed:
+                numba.set_num_threads(n_threads)
         yield n_threads if entered else 1
     finally:
-        if entered:
+        if changed:
             numba.set_num_threads(before)
+        if entered:
             _one_launch_at_a_time.release()
+
+
+_PATIENCE_LOST = 50  # launches that do not try again after one whose tasks did not come together
+_alone = 0
+
+
+def can_meet(n_tasks: int) -> bool:
+    """Whether tasks of a launch may wait for each other: as far as is known, all of them will run at once."""
+    global _alone
+    if _alone:
+        _alone -= 1
+        return False
+    try:
+        at_once = bool(numba.threading_layer() != "tbb")
+    except ValueError:  # no parallel kernel has run yet
+        at_once = True
+    return at_once and n_tasks <= _processors()
+
+
+def did_not_meet() -> None:
+    """Note that a launch was called off: the machine is busy, or its layer runs one task after the other."""
+    global _alone
+    _alone = _PATIENCE_LOST
+
+
+def _processors() -> int:
+    """Processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -18,7 +18,9 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 ALL_FILES = sorted(path for folder in ("numrnn", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 COMPILED = sorted((PACKAGE / "kernels").glob("*.py"))
 
-MAY_IMPORT_NUMBA = {"numrnn._jit", "numrnn._threads", "numrnn.kernels.simd", "numrnn.kernels.tile"}
+MAY_IMPORT_NUMBA = {"numrnn._jit", "numrnn._threads"} | {
+    f"numrnn.kernels.{name}" for name in ("meeting", "simd", "tile")
+}
 GATEWAY = {"kernel", "entry_kernel", "parallel_kernel"}
 COMPILERS = {"njit", "jit", "vectorize", "guvectorize", "cfunc", "stencil", "generated_jit", "jitclass"}
 

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numrnn import _jit
-from numrnn.engine import by_reference, plans
-from numrnn.engine.buffers import aligned, clear_padding, flat, reset_flags
+from numrnn.engine import backward_plans, by_reference
+from numrnn.engine.backward_plans import Arena, BackwardLaunch
+from numrnn.engine.buffers import aligned, flat, reset_flags
 from numrnn.engine.forward import Saved
 from numrnn.engine.geometry import layer_sizes
 from numrnn.kernels import launch, products
@@ -59,7 +60,7 @@ def _run_layer(
 ) -> tuple[Array | None, dict[str, Array]]:
     """Back through one layer; writes the targets d_h_0 and d_c_0, returns d_x and the parameters' gradients."""
     plan, batch, size = saved.plan, saved.batch, layer_sizes(saved.plan, layer)
-    planned = plans.backward(
+    planned = backward_plans.backward(
         plan,
         layer,
         batch,
@@ -79,10 +80,8 @@ def _run_layer(
                 if start is not None:
                     states[-1][0][:] = start[d]
     x = saved.inputs[layer]
-    d_x = np.empty((plan.num_directions, *x.shape), plan.dtype) if x_gradient else None
-    if d_x is not None and batch.ragged and x.ndim == 3:
-        for own in d_x:
-            clear_padding(own, batch.lengths, batch_first=plan.batch_first and layer == 0)
+    make = np.empty if batch.steps else np.zeros
+    d_x = make((plan.num_directions, *x.shape), plan.dtype) if x_gradient else None
     if batch.steps:
         _run_blocks(saved, layer, planned, x, d_output, d_x, scratch)
     for state, target in states:
@@ -100,7 +99,7 @@ def _run_layer(
 def _run_blocks(
     saved: Saved,
     layer: int,
-    planned: plans.BackwardLaunch,
+    planned: BackwardLaunch,
     x: Array,
     d_output: Array | None,
     d_x: Array | None,
@@ -127,14 +126,13 @@ def _run_blocks(
             request = places.projection.request(places.slab_2, size.slab_2_stride)
             sums.append((places.projection.n_tasks, request))
     for begin, end in reversed(list(batch.backward_blocks())):
-        request = planned.launch.between(begin, end, batch.running)
-        launch.run(launch.BACKWARD[plan.spec.name], planned.launch.n_threads, request, *arrays)
+        planned.launch.run(launch.BACKWARD[plan.spec.name], begin, end, scratch, arrays, batch.running)
         for n_tasks, sum_request in sums:
             sum_request[products.WG_LINES] = batch.running[begin:end].sum()
             launch.run(launch.WEIGHT_GRADIENT, n_tasks, sum_request, scratch, scratch)
 
 
-def _parameter_gradients(saved: Saved, layer: int, places: plans.Arena, d: int, scratch: Array) -> dict[str, Array]:
+def _parameter_gradients(saved: Saved, layer: int, places: Arena, d: int, scratch: Array) -> dict[str, Array]:
     """Read the sums out of the scratch, in PyTorch's order of gates."""
     plan, size = saved.plan, layer_sizes(saved.plan, layer)
     suffix = f"_l{layer}_reverse" if d else f"_l{layer}"

@@ -19,13 +19,30 @@ def aligned(size: int, dtype: np.dtype[Any]) -> Array:
     return memory[skip : skip + max(size, 1) * dtype.itemsize].view(dtype)
 
 
-def clear_padding(steps: Array, lengths: NDArray[np.int64], *, batch_first: bool) -> None:
-    """Put zeros behind each row's own end: what was not written, and no more, since zeros take time too."""
-    rows = steps if batch_first else steps.swapaxes(0, 1)
-    seq_len = rows.shape[1]
-    for n, length in enumerate(lengths.tolist()):
-        if length < seq_len:
-            rows[n, length:] = 0
+class Scratches:
+    """Scratch of one dtype that the next call can use again: two pieces at most, which are not large."""
+
+    _MOST = 1 << 24  # numbers of a piece
+
+    def __init__(self, dtype: str) -> None:
+        self._dtype = np.dtype(dtype)
+        self._idle: list[Array] = []
+
+    def borrow(self, size: int) -> Array:
+        """At least `size` numbers, whatever they hold."""
+        try:
+            scratch = self._idle.pop()  # one operation: two threads do not get the same
+        except IndexError:
+            return aligned(size, self._dtype)
+        return scratch if len(scratch) >= size else aligned(size, self._dtype)
+
+    def give_back(self, scratch: Array) -> None:
+        """Take scratch that nobody uses any more."""
+        if len(self._idle) < 2 and len(scratch) <= self._MOST:
+            self._idle.append(scratch)
+
+
+SCRATCHES = {np.dtype(name): Scratches(name) for name in ("float32", "float64")}
 
 
 def flat(array: Array) -> Array:
@@ -47,6 +64,9 @@ class _Writable:
         self.__array_interface__ = interface
 
 
+_NO_RESETS = np.zeros(1, np.uint8)
+
+
 def reset_flags(resets: Array | None) -> Array:
     """The resets as kernels take them."""
-    return np.zeros(1, np.uint8) if resets is None else flat(resets)
+    return _NO_RESETS if resets is None else flat(resets)

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from numrnn import _jit
 from numrnn.engine.buffers import aligned, flat
-from numrnn.engine.geometry import FLOPS_A_LAUNCH, FLOPS_A_THREAD
+from numrnn.engine.geometry import FLOPS_A_LAUNCH
 from numrnn.engine.panels import started_panels
+from numrnn.engine.plan import FLOPS_A_THREAD
 from numrnn.engine.weight_gradient import Right, WeightGradient
 from numrnn.kernels import dense as kernels
 from numrnn.kernels import launch, products

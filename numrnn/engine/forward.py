@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from numrnn import _jit
-from numrnn.engine import by_reference, plans
-from numrnn.engine.buffers import aligned, clear_padding, flat, reset_flags
+from numrnn._types import Shape
+from numrnn.engine import by_reference, forward_plans, plans
+from numrnn.engine.buffers import SCRATCHES, Scratches, aligned, flat, reset_flags
 from numrnn.engine.dropout import Dropout
 from numrnn.engine.geometry import Batch, Integers, forward_steps, layer_sizes
 from numrnn.engine.panels import Panels
 from numrnn.engine.plan import Plan
+from numrnn.engine.workspace import Workspace
 from numrnn.kernels import launch
 
 Array = NDArray[Any]
@@ -50,12 +52,12 @@ class Saved:
 
     def cell(self, layer: int, d: int) -> Array:
         """c_t of one layer and direction: (T, N, H)."""
-        cells = plans.Workspace.of(self.plan, keep=True).cells(self.workspaces[layer], d)
+        cells = Workspace.of(self.plan, keep=True).cells(self.workspaces[layer], d)
         return self._readable(cells[:-1] if d else cells[1:])
 
     def gate(self, name: str, layer: int, d: int) -> Array:
         """One gate of one layer and direction: (T, N, H)."""
-        steps = plans.Workspace.of(self.plan, keep=True).gates(self.workspaces[layer], d)
+        steps = Workspace.of(self.plan, keep=True).gates(self.workspaces[layer], d)
         return self._readable(steps[:, :, self.plan.spec.saved.index(name)])
 
     def _readable(self, steps: Array) -> Array:
@@ -67,8 +69,7 @@ class Saved:
         return view
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """What a forward pass gives: `saved` is for `backward.run` and None where nothing was kept."""
 
     output: Array | None
@@ -95,119 +96,159 @@ def run(
         if dropout is not None:
             raise NotImplementedError("dropout needs the compiled kernels: unset NUMBA_DISABLE_JIT.")
         return by_reference.run(plan, panels, x, h_0, c_0, keep=keep, last=last, lengths=lengths, resets=resets)
-    batch = Batch.of(plan, lengths)
-    n_states = plan.num_layers * plan.num_directions
+    stages = _stages(plan, lengths, keep=keep, last=last, resets=resets is not None)
     if h_0 is None:
-        h_0 = np.zeros((n_states, plan.batch_size, plan.output_size), plan.dtype)
+        h_0 = stages[0].zeros
     elif keep:
         h_0 = h_0.copy()  # the user may go on with the array
-    h_n = np.empty((n_states, plan.batch_size, plan.output_size), plan.dtype)
-    c_n = np.empty((n_states, plan.batch_size, plan.hidden_size), plan.dtype) if plan.spec.has_cell_state else None
+    h_n = np.empty(plan.state_shape, plan.dtype)
+    c_n: Array | None = None
+    if plan.spec.has_cell_state:  # without `keep` kernels take it from the initial state to the last in place
+        c_n = np.zeros(plan.cell_shape, plan.dtype) if c_0 is None else c_0.copy()
     inputs, outputs, workspaces, output = [], [], [], x
-    space = plans.Workspace.of(plan, keep=keep)
-    for layer in range(plan.num_layers):
-        rows = slice(layer * plan.num_directions, (layer + 1) * plan.num_directions)
-        stack = _Layer(plan, panels, batch, layer, space, last)
+    for layer, stage in enumerate(stages):
         below = output if dropout is None or layer == 0 else dropout(output, layer - 1, plan.n_threads)
-        output, workspace = stack.run(below, h_0[rows], None if c_0 is None else c_0[rows], resets)
-        for d in range(plan.num_directions):
-            h_n[rows][d] = stack.final_hidden(output, h_0[rows][d], d)
-            if c_n is not None:
-                c_n[rows][d] = stack.final_cell(workspace, d)
+        c = None if c_n is None else c_n[stage.rows]
+        workspace = stage.workspace(c) if keep else _NOTHING[plan.dtype] if c is None else c.reshape(-1)
+        output = stage.run(below, panels, h_0, workspace, resets)
+        stage.read_final_hidden(output, h_0, h_n)
         if keep:
+            if c is not None:
+                stage.read_final_cells(workspace, c)
             inputs.append(below)
             outputs.append(output)
             workspaces.append(workspace)
     saved = None
     if keep:
+        batch = stages[0].batch
         saved = Saved(plan, panels, batch, tuple(inputs), h_0, resets, dropout, tuple(outputs), tuple(workspaces))
     return Run(None if last else output, h_n, c_n, saved)
 
 
+_NOTHING = {np.dtype(name): np.zeros(1, name) for name in ("float32", "float64")}
+
+
+def _stages(plan: Plan, lengths: Integers | None, *, keep: bool, last: bool, resets: bool) -> tuple[_Stage, ...]:
+    """What a call of these shapes does, layer by layer; kept with the plan where it is worth it."""
+    stages: tuple[_Stage, ...] | None = plan.prepared.get((keep, last, resets)) if lengths is None else None
+    if stages is None:
+        batch, zeros = Batch.of(plan, lengths), np.zeros(plan.state_shape, plan.dtype)
+        stages = tuple(
+            _Stage.of(plan, batch, layer, zeros, keep=keep, last=last, resets=resets)
+            for layer in range(plan.num_layers)
+        )
+        if plans.kept(plan, batch):
+            plan.prepared[keep, last, resets] = stages
+    return stages
+
+
 @dataclass(frozen=True, slots=True)
-class _Layer:
+class _Stage:
     """One layer's part of a forward pass."""
 
     plan: Plan
-    panels: Panels
     batch: Batch
     layer: int
-    space: plans.Workspace
-    last: bool
+    space: Workspace
+    ring: bool  # only two steps of the output are kept
+    planned: plans.Launch | None  # None: no step
+    block: int  # steps of a launch
+    rows: slice  # of a state: this layer's
+    output_shape: Shape
+    ends: tuple[Any, ...]  # where the output holds each direction's last state, unless rows differ
+    zeros: Array  # a state of the whole stack
+    flat_zeros: Array
+    scratches: Scratches
 
-    @property
-    def top(self) -> bool:
-        return self.layer == self.plan.num_layers - 1
-
-    @property
-    def ring(self) -> bool:
-        """Whether only two steps of the output are kept."""
-        return self.last and self.top
-
-    def run(self, x: Array, h_0: Array, c_0: Array | None, resets: Array | None) -> tuple[Array, Array]:
-        """Run the layer; returns its output and the workspace with its cell states."""
-        plan = self.plan
-        output, workspace = self._output(), self._workspace(c_0)
-        if self.batch.steps == 0:
-            return output, workspace
-        planned = plans.forward(
-            plan, self.layer, self.batch, keep=self.space.keep, last=self.last, resets=resets is not None
+    @classmethod
+    def of(cls, plan: Plan, batch: Batch, layer: int, zeros: Array, *, keep: bool, last: bool, resets: bool) -> _Stage:
+        """Prepare a layer of a call."""
+        top, features = layer == plan.num_layers - 1, plan.num_directions * plan.output_size
+        ring = last and top
+        planned = None
+        if batch.steps:
+            planned = forward_plans.forward(plan, layer, batch, keep=keep, last=last, resets=resets)
+        if ring:
+            shape: Shape = (min(2, plan.seq_len), plan.batch_size, features)
+        elif not top:
+            shape = (plan.seq_len, plan.batch_size, features)
+        else:
+            shape = (int(batch.lengths.sum()), features) if plan.flat else plan.output_shape
+        ends = []
+        for d in range(plan.num_directions):
+            step = (plan.seq_len - 1) % 2 if ring else 0 if d else -1
+            own = slice(d * plan.output_size, (d + 1) * plan.output_size)
+            ends.append((slice(None), step, own) if plan.batch_first and top and not ring else (step, slice(None), own))
+        rows = slice(layer * plan.num_directions, (layer + 1) * plan.num_directions)
+        return cls(
+            plan,
+            batch,
+            layer,
+            Workspace.of(plan, keep=keep),
+            ring,
+            planned,
+            forward_steps(plan, layer_sizes(plan, layer)),
+            rows,
+            shape,
+            tuple(ends),
+            zeros,
+            flat(zeros[rows]),
+            SCRATCHES[plan.dtype],
         )
-        scratch = aligned(planned.scratch, plan.dtype)
-        arrays = (flat(x), self.panels.forward(self.layer), flat(h_0), flat(output), workspace, scratch)
-        block = forward_steps(plan, layer_sizes(plan, self.layer))
-        for begin in range(0, self.batch.steps, block):
-            request = planned.between(begin, min(begin + block, self.batch.steps))
-            launch.run(launch.FORWARD[plan.spec.name], planned.n_threads, request, *arrays, reset_flags(resets))
-        return output, workspace
 
-    def _output(self) -> Array:
-        """The array that the layer writes: zeros where padding will show, as little as two steps where nothing will."""
-        plan = self.plan
-        features = plan.num_directions * plan.output_size
-        if self.ring:
-            return np.empty((min(2, plan.seq_len), plan.batch_size, features), plan.dtype)
-        if not self.top:
-            return np.empty((plan.seq_len, plan.batch_size, features), plan.dtype)
-        if plan.flat:
-            return np.empty((int(self.batch.lengths.sum()), features), plan.dtype)
-        output = np.empty(plan.output_shape, plan.dtype)
-        if self.batch.ragged:
-            clear_padding(output, self.batch.lengths, batch_first=plan.batch_first)
+    def run(self, x: Array, panels: Panels, h_0: Array, workspace: Array, resets: Array | None) -> Array:
+        """Run the layer; returns its output."""
+        if self.planned is None:
+            return np.zeros(self.output_shape, self.plan.dtype)
+        output = np.empty(self.output_shape, self.plan.dtype)
+        scratch = self.scratches.borrow(self.planned.scratch)
+        start = self.flat_zeros if h_0 is self.zeros else flat(h_0[self.rows])
+        arrays = (
+            flat(x),
+            panels.forward(self.layer),
+            start,
+            output.reshape(-1),
+            workspace,
+            scratch,
+            reset_flags(resets),
+        )
+        self.planned.run_all(self.block, launch.FORWARD[self.plan.spec.name], scratch, arrays)
+        self.scratches.give_back(scratch)
         return output
 
-    def _ends(self, steps: int) -> Any:
-        """Index of each row's own end among so many steps or slots, for arrays (steps, N, ...)."""
+    def _own_ends(self) -> Any:
+        """Index of each row's own end among all slots of cell states."""
         if not self.batch.ragged:
-            return steps - 1
-        return self.batch.lengths - self.plan.seq_len + steps - 1, np.arange(self.plan.batch_size)
+            return self.space.slots - 1
+        return self.batch.lengths - self.plan.seq_len + self.space.slots - 1, np.arange(self.plan.batch_size)
 
-    def _workspace(self, c_0: Array | None) -> Array:
-        plan, space = self.plan, self.space
-        workspace = aligned(plan.num_directions * space.size, plan.dtype)
-        if space.has_c:
-            for d in range(plan.num_directions):
-                cells = self.space.cells(workspace, d)
-                # the reverse direction begins at each row's own end
-                cells[self._ends(space.slots) if d and space.keep else 0] = 0 if c_0 is None else c_0[d]
+    def workspace(self, c_0: Array | None) -> Array:
+        """Memory for all that backward needs, with the initial cell states in their places."""
+        workspace = aligned(self.plan.num_directions * self.space.size, self.plan.dtype)
+        if c_0 is not None:
+            for d in range(self.plan.num_directions):  # the reverse direction begins at each row's own end
+                self.space.cells(workspace, d)[self._own_ends() if d else 0] = c_0[d]
         return workspace
 
-    def final_cell(self, workspace: Array, d: int) -> Array:
-        """The cell state after each row's own last step."""
-        cells = self.space.cells(workspace, d)
-        final: Array = cells[0 if d or not self.space.keep else self._ends(self.space.slots)]
-        return final
+    def read_final_cells(self, workspace: Array, c_n: Array) -> None:
+        """Copy the cell state after each row's own last step."""
+        for d in range(self.plan.num_directions):
+            c_n[d] = self.space.cells(workspace, d)[0 if d else self._own_ends()]
 
-    def final_hidden(self, output: Array, h_0: Array, d: int) -> Array:
-        """h_t after each row's own last step; for an empty row the state given."""
+    def read_final_hidden(self, output: Array, h_0: Array, h_n: Array) -> None:
+        """Copy h_t after each row's own last step; of an empty row the state given."""
+        first = self.layer * self.plan.num_directions
+        for d, end in enumerate(self.ends):
+            if self.planned is None:
+                h_n[first + d] = h_0[first + d]
+            elif self.batch.ragged:
+                h_n[first + d] = self._final_hidden(output, h_0[first + d], d)
+            else:
+                h_n[first + d] = output[end]
+
+    def _final_hidden(self, output: Array, h_0: Array, d: int) -> Array:
         plan, batch, size = self.plan, self.batch, self.plan.output_size
-        if batch.steps == 0:
-            return h_0
         own = output[..., d * size : (d + 1) * size]
-        if not batch.ragged:
-            steps = own.swapaxes(0, 1) if plan.batch_first and self.top and not self.ring else own
-            whole: Array = steps[(plan.seq_len - 1) % 2 if self.ring else 0 if d else -1]
-            return whole
         if self.ring:
             found = own[(batch.lengths - 1) % 2 % len(output), np.arange(plan.batch_size)]
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -22,6 +23,9 @@ from numrnn.engine.signature import HasSignature, Signature
 from numrnn.engine.states import read_state
 
 __all__ = ["Call", "Plan", "Purpose", "kept_plan", "plan_call", "plan_shape"]
+
+FLOPS_A_THREAD = 4e5
+"""Below this much work a thread costs more than it gives (launch: some microseconds)."""
 
 Purpose: TypeAlias = Literal["output", "last", "training"]
 """What a call must hold in memory: the output, the last states alone, or everything that backward needs."""
@@ -47,6 +51,8 @@ class Plan:
     output_shape: Shape = field(init=False)
     state_shape: Shape = field(init=False)
     cell_shape: Shape = field(init=False)
+    prepared: dict[Any, Any] = field(init=False, default_factory=dict, compare=False, repr=False)
+    """What forward and backward derive from the plan once and keep with it."""
 
     def __post_init__(self) -> None:
         """Derive the shapes of the results: output in the user's layout, states never batch-first."""
@@ -120,6 +126,14 @@ def plan_shape(signature: Signature, shape: Shape, n_threads: int, *, flat: bool
 
 
 @lru_cache(maxsize=64)
+def _is_small(signature: Signature, shape: Shape) -> bool:
+    """Whether the work is too little for two threads, whatever the setting: to ask for it takes a microsecond."""
+    weights = CELLS[signature.cell].num_gates * signature.hidden_size * (signature.input_size + signature.output_size)
+    tracks = signature.num_layers * signature.num_directions**2
+    return 2.0 * tracks * weights * math.prod(shape[:-1]) < FLOPS_A_THREAD
+
+
+@lru_cache(maxsize=64)
 def kept_plan(signature: Signature, shape: Shape, n_threads: int, purpose: Purpose) -> Plan:
     """The plan of a shape whose results this machine can hold; what raises is not kept."""
     plan = plan_shape(signature, shape, n_threads)
@@ -170,7 +184,8 @@ def plan_call(
     """
     signature = layer.signature
     dtype = signature.dtype
-    threads = _threads.resolve(n_threads)
+    small = n_threads is None and type(x) is np.ndarray and _is_small(signature, x.shape)
+    threads = 1 if small else _threads.resolve(n_threads)
     form: Form | None = None
     resets: NDArray[np.uint8] | None = None
     steps: Integers | None = None

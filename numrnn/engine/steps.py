@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numrnn import _jit
-from numrnn.engine import forward, plans
+from numrnn.engine import forward, forward_plans
 from numrnn.engine.buffers import aligned, flat, reset_flags
 from numrnn.engine.panels import Panels
 from numrnn.engine.plan import Plan
@@ -40,7 +40,7 @@ class Steps:
 
     def _ready(self, layer: int) -> list[tuple[Any, ...]]:
         """What a step of one layer passes to its kernel, from either place; x comes between."""
-        planned = plans.in_turn(self._plan, layer)
+        planned = forward_plans.in_turn(self._plan, layer)
         scratch = aligned(planned[0].scratch, self._plan.dtype)
         twins = launch.FORWARD[self._plan.spec.name]
         panels, cells = self._panels.forward(layer), self._cells[layer].reshape(-1)

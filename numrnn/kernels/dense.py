@@ -5,8 +5,8 @@ Rows are as long as the layer is wide and follow each other, so one short table 
 
 from numrnn._jit import entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.products import pack_rows
-from numrnn.kernels.recurrence import tile_rows
 from numrnn.kernels.simd import flush_denormals, lanes, load, restore_mode, store_tail
+from numrnn.kernels.tasks import tile_rows
 from numrnn.kernels.tile import NONE, ROW_X, ROWS, VECTORS, full_product
 
 # Fields of a request; the table of rows (K_BLOCK lines: ROW_X = line * STEPS, ROW_RANK = line) follows.
@@ -71,7 +71,8 @@ def dense_pack(plan, x, arena):
     arena                  written from RIGHT_AT on
     """
     steps, table = plan[DENSE_STEPS], plan[DENSE_FIELDS:]
+    line = VECTORS * lanes(arena)
     pack_rows(
-        x, ROW_X, plan[DENSE_BEGIN] * steps, table, NONE, plan[DENSE_ROWS], steps,
+        x, ROW_X, plan[DENSE_BEGIN] * steps, table, NONE, plan[DENSE_ROWS], steps, NONE, (steps + line - 1) // line,
         arena, plan[DENSE_RIGHT_AT], plan[DENSE_ROWS], NONE,
     )  # fmt: skip

@@ -5,8 +5,10 @@ Source: Cho et al. 2014; the form whose reset gate follows the product: Appleyar
 
 from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import sigmoid, tanh
-from numrnn.kernels.recurrence import ONE_STAGE, backward_task, forward_task, num_tasks
+from numrnn.kernels.recurrence import ONE_STAGE, forward_task
+from numrnn.kernels.recurrence_backward import backward_task
 from numrnn.kernels.simd import fma, lanes, load, load_tail, store, store_tail
+from numrnn.kernels.tasks import num_tasks
 from numrnn.kernels.tile import ROW_D_OUTPUT, ROW_FIELDS, ROW_GATES, ROW_SLAB, ROW_STATE, split_product
 
 
@@ -41,7 +43,8 @@ def gru_epilogue(
 
 @kernel
 def gru_epilogue_backward(
-    hidden_size, table, row, rows, before, before_field, before_shift, cells, cells_field, cells_shift,
+    hidden_size, units_from, units_to, table, row, rows,
+    before, before_field, before_shift, cells, cells_field, cells_shift,
     output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
     arena, d_h, d_c, state_stride, slab,
 ):  # fmt: skip
@@ -56,7 +59,7 @@ def gru_epilogue_backward(
         gates_line = table[line + ROW_GATES] + gates_shift
         before_line = table[line + before_field] + before_shift
         slab_line = slab + table[line + ROW_SLAB]
-        for unit in range(0, hidden_size, size):
+        for unit in range(units_from, units_to, size):
             valid = hidden_size - unit
             r = load_tail(saved, gates_line + unit, valid)
             z = load_tail(saved, gates_line + hidden_size + unit, valid)
@@ -100,7 +103,7 @@ def gru_forward_parallel(plan, x, panels, h_0, output, saved, scratch, resets):
 
 @entry_kernel
 def gru_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
-    """Contract: `recurrence.backward_task`, for all tasks."""
+    """Contract: `recurrence_backward.backward_task`, for all tasks."""
     for task in range(num_tasks(plan)):
         backward_task(GRU, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
 

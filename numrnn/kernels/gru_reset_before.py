@@ -5,8 +5,10 @@ Source: Cho et al. 2014. Two stages: r, z and the candidate's input side first; 
 
 from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import sigmoid, tanh
-from numrnn.kernels.recurrence import backward_task, forward_task, no, num_tasks
+from numrnn.kernels.recurrence import forward_task, no
+from numrnn.kernels.recurrence_backward import backward_task
 from numrnn.kernels.simd import fma, lanes, load, load_tail, store, store_tail
+from numrnn.kernels.tasks import num_tasks
 from numrnn.kernels.tile import (
     ROW_D_OUTPUT,
     ROW_FIELDS,
@@ -65,7 +67,8 @@ def before_finish(
 
 @kernel
 def before_epilogue_backward(
-    hidden_size, table, row, rows, before, before_field, before_shift, cells, cells_field, cells_shift,
+    hidden_size, units_from, units_to, table, row, rows,
+    before, before_field, before_shift, cells, cells_field, cells_shift,
     output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
     arena, d_h, d_c, state_stride, slab,
 ):  # fmt: skip
@@ -77,7 +80,7 @@ def before_epilogue_backward(
         gates_line = table[line + ROW_GATES] + gates_shift
         before_line = table[line + before_field] + before_shift
         slab_line = slab + table[line + ROW_SLAB]
-        for unit in range(0, hidden_size, size):
+        for unit in range(units_from, units_to, size):
             valid = hidden_size - unit
             z = load_tail(saved, gates_line + hidden_size + unit, valid)
             n = load_tail(saved, gates_line + 2 * hidden_size + unit, valid)
@@ -93,13 +96,26 @@ def before_epilogue_backward(
 
 @kernel
 def before_operand(
-    hidden_size, table, row, rows, before, before_field, before_shift, saved, c_next_shift, gates_shift, target, shift
+    hidden_size,
+    units_from,
+    units_to,
+    table,
+    row,
+    rows,
+    before,
+    before_field,
+    before_shift,
+    saved,
+    c_next_shift,
+    gates_shift,
+    target,
+    shift,
 ):
     """Contract: `recurrence.operand`: r * h_{t-1}."""
     size = lanes(target)
     for r_ in range(rows):
         line = (row + r_) * ROW_FIELDS
-        for unit in range(0, hidden_size, size):
+        for unit in range(units_from, units_to, size):
             valid = hidden_size - unit
             r = load_tail(saved, table[line + ROW_GATES] + gates_shift + unit, valid)
             h_before = load_tail(before, table[line + before_field] + before_shift + unit, valid)
@@ -108,7 +124,7 @@ def before_operand(
 
 @kernel
 def before_finish_backward(
-    hidden_size, table, row, rows, before, before_field, before_shift, saved, gates_shift,
+    hidden_size, units_from, units_to, table, row, rows, before, before_field, before_shift, saved, gates_shift,
     arena, d_h, d_operand, state_stride, slab,
 ):  # fmt: skip
     """Contract: `recurrence.finish_backward`: r's adjoint, and d_h's part through r * h_{t-1}."""
@@ -116,7 +132,7 @@ def before_finish_backward(
     for r_ in range(rows):
         line = (row + r_) * ROW_FIELDS
         state_at = table[line + ROW_STATE] * state_stride
-        for unit in range(0, hidden_size, size):
+        for unit in range(units_from, units_to, size):
             valid = hidden_size - unit
             r = load_tail(saved, table[line + ROW_GATES] + gates_shift + unit, valid)
             q = load(arena, d_operand + state_at + unit)
@@ -154,7 +170,7 @@ def gru_reset_before_forward_parallel(plan, x, panels, h_0, output, saved, scrat
 
 @entry_kernel
 def gru_reset_before_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
-    """Contract: `recurrence.backward_task`, for all tasks."""
+    """Contract: `recurrence_backward.backward_task`, for all tasks."""
     for task in range(num_tasks(plan)):
         backward_task(GRU_RESET_BEFORE, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
 

@@ -1,9 +1,12 @@
 """Which entry kernels a cell has, and how a launch chooses between the twins."""
 
+import numpy as np
+
 from numrnn import _threads
 from numrnn.kernels import gru, gru_reset_before, lstm, rnn
 from numrnn.kernels.dense import dense_parallel, dense_serial
 from numrnn.kernels.dropout import dropout_parallel, dropout_serial
+from numrnn.kernels.meeting import STARTED, STATE
 from numrnn.kernels.products import weight_gradient_parallel, weight_gradient_serial
 
 FORWARD = {
@@ -39,3 +42,18 @@ def run(twins, n_tasks, *arguments):
         return
     with _threads.launch(n_tasks) as n_threads:
         (serial if n_threads == 1 else parallel)(*arguments)
+
+
+def run_meeting(twins, n_tasks, meeting, *arguments):
+    """Run tasks that wait for each other in the memory `meeting`; False means that they could not, and did nothing."""
+    if not _threads.can_meet(n_tasks):
+        return False
+    with _threads.launch(n_tasks) as n_threads:
+        if n_threads < n_tasks:
+            return False
+        meeting[:] = 0
+        twins[1](*arguments)
+    met = meeting[STATE : STATE + 2].view(np.int64)[0] == STARTED
+    if not met:
+        _threads.did_not_meet()
+    return met

@@ -5,8 +5,10 @@ Source: Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000, section 3.
 
 from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import sigmoid, tanh
-from numrnn.kernels.recurrence import backward_task, forward_task, no_finish_backward, num_tasks, yes
+from numrnn.kernels.recurrence import forward_task, no_finish_backward, yes
+from numrnn.kernels.recurrence_backward import backward_task
 from numrnn.kernels.simd import fma, lanes, load, load_tail, splat, store, store_tail
+from numrnn.kernels.tasks import num_tasks
 from numrnn.kernels.tile import (
     ROW_C,
     ROW_D_OUTPUT,
@@ -48,7 +50,8 @@ def lstm_epilogue(
 
 @kernel
 def lstm_epilogue_backward(
-    hidden_size, table, row, rows, before, before_field, before_shift, cells, cells_field, cells_shift,
+    hidden_size, units_from, units_to, table, row, rows,
+    before, before_field, before_shift, cells, cells_field, cells_shift,
     output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
     arena, d_h, d_c, state_stride, slab,
 ):  # fmt: skip
@@ -60,7 +63,7 @@ def lstm_epilogue_backward(
         c_line = table[line + ROW_C]
         gates_line = table[line + ROW_GATES] + gates_shift
         slab_line = slab + table[line + ROW_SLAB]
-        for unit in range(0, hidden_size, size):
+        for unit in range(units_from, units_to, size):
             valid = hidden_size - unit
             i = load_tail(saved, gates_line + unit, valid)
             f = load_tail(saved, gates_line + hidden_size + unit, valid)
@@ -97,13 +100,26 @@ def lstm_finish(
 
 @kernel
 def lstm_operand(
-    hidden_size, table, row, rows, before, before_field, before_shift, saved, c_next_shift, gates_shift, target, shift
+    hidden_size,
+    units_from,
+    units_to,
+    table,
+    row,
+    rows,
+    before,
+    before_field,
+    before_shift,
+    saved,
+    c_next_shift,
+    gates_shift,
+    target,
+    shift,
 ):
     """Contract: `recurrence.operand`: o * tanh(c), what the projection multiplied."""
     size = lanes(target)
     for r in range(rows):
         line = (row + r) * ROW_FIELDS
-        for unit in range(0, hidden_size, size):
+        for unit in range(units_from, units_to, size):
             valid = hidden_size - unit
             o = load_tail(saved, table[line + ROW_GATES] + gates_shift + 3 * hidden_size + unit, valid)
             c = load_tail(saved, table[line + ROW_C] + c_next_shift + unit, valid)
@@ -138,7 +154,7 @@ def lstm_forward_parallel(plan, x, panels, h_0, output, saved, scratch, resets):
 
 @entry_kernel
 def lstm_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
-    """Contract: `recurrence.backward_task`, for all tasks."""
+    """Contract: `recurrence_backward.backward_task`, for all tasks."""
     for task in range(num_tasks(plan)):
         backward_task(LSTM, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
 

@@ -29,15 +29,15 @@ def panel_vectors(columns, panel, size):
 
 
 @kernel
-def pack_rows(source, field, shift, table, first, count, columns, arena, target, lines, line):
-    """Copy `count` rows of `source` into the panels of a right operand of `lines` lines, as lines `line` + ROW_RANK.
+def pack_rows(source, field, shift, table, first, count, columns, panels_from, panels_to, arena, target, lines, line):
+    """Copy `count` rows of `source` into panels of a right operand of `lines` lines, as lines `line` + ROW_RANK.
 
     source   row offsets field + shift   read, `columns` numbers a row
     arena    from target on              written; columns that are not there become 0
     """
     size = lanes(arena)
     width = VECTORS * size
-    for panel in range((columns + width - 1) // width):
+    for panel in range(panels_from, panels_to):
         vectors = panel_vectors(columns, panel, size)
         for row in range(first, first + count):
             at = table[row * ROW_FIELDS + field] + shift + panel * width

@@ -5,8 +5,10 @@ Source: Elman 1990. A panel covers four vectors of hidden units, since there is 
 
 from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import tanh
-from numrnn.kernels.recurrence import ONE_STAGE, backward_task, forward_task, num_tasks
+from numrnn.kernels.recurrence import ONE_STAGE, forward_task
+from numrnn.kernels.recurrence_backward import backward_task
 from numrnn.kernels.simd import fma, lanes, load, load_tail, maximum, select_less, splat, store, store_tail
+from numrnn.kernels.tasks import num_tasks
 from numrnn.kernels.tile import ROW_D_OUTPUT, ROW_FIELDS, ROW_H, ROW_SLAB, ROW_STATE, full_product
 
 
@@ -50,7 +52,7 @@ def rnn_epilogue(
 
 @kernel
 def rnn_epilogue_backward(
-    activation, hidden_size, table, row, rows, before, before_field, before_shift,
+    activation, hidden_size, units_from, units_to, table, row, rows, before, before_field, before_shift,
     cells, cells_field, cells_shift,
     output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
     arena, d_h, d_c, state_stride, slab,
@@ -60,7 +62,7 @@ def rnn_epilogue_backward(
     for r in range(rows):
         line = (row + r) * ROW_FIELDS
         state_at = d_h + table[line + ROW_STATE] * state_stride
-        for unit in range(0, hidden_size, size):
+        for unit in range(units_from, units_to, size):
             valid = hidden_size - unit
             dh = load(arena, state_at + unit)
             if has_d_output:
@@ -89,13 +91,14 @@ def rnn_tanh_epilogue(
 
 @kernel
 def rnn_tanh_epilogue_backward(
-    hidden_size, table, row, rows, before, before_field, before_shift, cells, cells_field, cells_shift,
+    hidden_size, units_from, units_to, table, row, rows,
+    before, before_field, before_shift, cells, cells_field, cells_shift,
     output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
     arena, d_h, d_c, state_stride, slab,
 ):  # fmt: skip
     """`rnn_epilogue_backward` with tanh."""
     rnn_epilogue_backward(
-        TANH, hidden_size, table, row, rows, before, before_field, before_shift,
+        TANH, hidden_size, units_from, units_to, table, row, rows, before, before_field, before_shift,
         cells, cells_field, cells_shift, output, output_shift, saved, c_next_shift, gates_shift,
         d_output, d_output_shift, has_d_output,
         arena, d_h, d_c, state_stride, slab,
@@ -117,13 +120,14 @@ def rnn_relu_epilogue(
 
 @kernel
 def rnn_relu_epilogue_backward(
-    hidden_size, table, row, rows, before, before_field, before_shift, cells, cells_field, cells_shift,
+    hidden_size, units_from, units_to, table, row, rows,
+    before, before_field, before_shift, cells, cells_field, cells_shift,
     output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
     arena, d_h, d_c, state_stride, slab,
 ):  # fmt: skip
     """`rnn_epilogue_backward` with relu."""
     rnn_epilogue_backward(
-        RELU, hidden_size, table, row, rows, before, before_field, before_shift,
+        RELU, hidden_size, units_from, units_to, table, row, rows, before, before_field, before_shift,
         cells, cells_field, cells_shift, output, output_shift, saved, c_next_shift, gates_shift,
         d_output, d_output_shift, has_d_output,
         arena, d_h, d_c, state_stride, slab,
@@ -162,7 +166,7 @@ def rnn_tanh_forward_parallel(plan, x, panels, h_0, output, saved, scratch, rese
 
 @entry_kernel
 def rnn_tanh_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
-    """Contract: `recurrence.backward_task`, for all tasks."""
+    """Contract: `recurrence_backward.backward_task`, for all tasks."""
     for task in range(num_tasks(plan)):
         backward_task(RNN_TANH, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
 
@@ -190,7 +194,7 @@ def rnn_relu_forward_parallel(plan, x, panels, h_0, output, saved, scratch, rese
 
 @entry_kernel
 def rnn_relu_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
-    """Contract: `recurrence.backward_task`, for all tasks."""
+    """Contract: `recurrence_backward.backward_task`, for all tasks."""
     for task in range(num_tasks(plan)):
         backward_task(RNN_RELU, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
 

@@ -1,0 +1,99 @@
+"""The plans of forward launches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from numrnn.engine.geometry import Batch, Cut, Sizes, cut_of, forward_steps, layer_sizes, threads, time_first
+from numrnn.engine.plan import Plan
+from numrnn.engine.plans import Launch, assemble, direction_of, groups_of, placements, scratch_of
+from numrnn.engine.workspace import Workspace
+from numrnn.kernels import tasks as fields
+from numrnn.kernels.meeting import MEETING
+from numrnn.kernels.tile import ROW_C, ROW_FIELDS, ROW_H
+
+
+def _slab(size: Sizes, plan: Plan, cut: Cut) -> int:
+    """Numbers of a task's hoisted slab."""
+    return -(-size.n_panels // cut.n_columns) * -(-plan.batch_size // cut.n_groups) * cut.hoisted * size.line
+
+
+def forward(plan: Plan, layer: int, batch: Batch, *, keep: bool, last: bool, resets: bool) -> Launch:
+    """The plan of one layer's forward pass; `last` keeps two steps of output."""
+    size = layer_sizes(plan, layer)
+    steps = min(batch.steps, forward_steps(plan, size))
+    n_threads = threads(plan, size, int(batch.running[:steps].sum()))
+    options = {"keep": keep, "last": last, "resets": resets}
+    cut = cut_of(plan, size, steps, n_threads)
+    planned = _forward_cut(plan, layer, batch, cut, **options)
+    if cut.n_columns == 1:
+        return planned
+    alone = _forward_cut(plan, layer, batch, cut_of(plan, size, steps, 1), **options)
+    return replace(planned, alone=alone, scratch=max(planned.scratch, alone.scratch))
+
+
+def _forward_cut(plan: Plan, layer: int, batch: Batch, cut: Cut, *, keep: bool, last: bool, resets: bool) -> Launch:
+    size, workspace = layer_sizes(plan, layer), Workspace.of(plan, keep=keep)
+    x, h = placements(plan, layer, batch)
+    ring = last and layer == plan.num_layers - 1
+    n_tasks = plan.num_directions * cut.n_groups * cut.n_columns
+    region, without_slab = scratch_of(size, plan, cut.n_groups)
+    a_task = without_slab + _slab(size, plan, cut)
+    meetings = n_tasks * a_task
+    padded = batch.ragged and not plan.flat and not ring and layer == plan.num_layers - 1
+    directions = []
+    for d in range(plan.num_directions):
+        header, columns = direction_of(
+            plan, size, batch, d, x, time_first(plan) if ring else h, workspace, resets=resets
+        )
+        if ring:  # steps alternate between two slots, in both directions alike
+            header[fields.H_STEP] = plan.batch_size * plan.num_directions * plan.output_size
+            columns[ROW_H] = np.arange(plan.batch_size) * plan.num_directions * plan.output_size + d * plan.output_size
+        directions.append(
+            (
+                header
+                | {
+                    fields.PANEL_UNITS: size.panel_units,
+                    fields.PANEL_SIZE: size.panel_size,
+                    fields.PANELS_AT: d * (size.n_panels * size.panel_size + size.second_size),
+                    fields.HIDDEN_LINES_AT: size.line + size.input_lines,
+                    fields.SECOND_AT: d * size.second_size + (d + 1) * size.n_panels * size.panel_size,
+                    fields.PADDED_STEPS: plan.seq_len if padded else 0,
+                    fields.H_RING: 2 if ring else max(1, plan.seq_len),
+                    fields.SCRATCH_SIZE: a_task,
+                    fields.REGION: region,
+                    fields.SLAB_IN_SCRATCH: without_slab,
+                    fields.ARRIVAL_AT: meetings,
+                    fields.MEETING_AT: meetings + d * MEETING,
+                    fields.N_MEETING: cut.n_columns,
+                },
+                columns,
+            )
+        )
+    strips = (size.n_panels, size.n_second_panels, 0)
+    request = assemble(batch, size, cut, strips, 0, directions)
+    end = meetings + plan.num_directions * MEETING
+    planned = Launch(request, n_tasks, end, slice(meetings, end))
+    return replace(planned, steps=batch.steps, whole=planned.between(0, batch.steps))
+
+
+def in_turn(plan: Plan, layer: int) -> tuple[Launch, Launch]:
+    """The plans of one step of one direction whose cell states have two slots: from the first to the second, and back.
+
+    `saved` is then (2, N, H).
+    """
+    whole, rows = (
+        Batch.of(plan, None),
+        Cut(groups_of(plan, threads(plan, layer_sizes(plan, layer), plan.batch_size)), 1, 0),
+    )
+    there = _forward_cut(plan, layer, whole, rows, keep=False, last=False, resets=False)
+    forth, back = there.between(0, 1).copy(), there.between(0, 1).copy()
+    slot = plan.batch_size * plan.hidden_size
+    for request, first, step in ((forth, 0, slot), (back, slot, -slot)):
+        for header in there._headers():
+            request[header + fields.C_STEP] = step
+            table = request[request[header + fields.TABLE_AT] :].reshape(-1, ROW_FIELDS)
+            table[:, ROW_C] += first
+    return replace(there, request=forth, whole=forth), replace(there, request=back, whole=back)
