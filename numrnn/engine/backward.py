@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from numrnn import _jit
 from numrnn.engine import backward_plans, by_reference
-from numrnn.engine.backward_plans import Arena, BackwardLaunch
-from numrnn.engine.buffers import aligned, flat, reset_flags
+from numrnn.engine.backward_plans import BackwardLaunch
+from numrnn.engine.buffers import SCRATCHES, flat, reset_flags
 from numrnn.engine.forward import Saved
-from numrnn.engine.geometry import layer_sizes
-from numrnn.kernels import launch, products
+from numrnn.kernels import launch
 
 Array = NDArray[Any]
 
@@ -59,7 +58,7 @@ def _run_layer(
     x_gradient: bool,
 ) -> tuple[Array | None, dict[str, Array]]:
     """Back through one layer; writes the targets d_h_0 and d_c_0, returns d_x and the parameters' gradients."""
-    plan, batch, size = saved.plan, saved.batch, layer_sizes(saved.plan, layer)
+    plan, batch = saved.plan, saved.batch
     planned = backward_plans.backward(
         plan,
         layer,
@@ -68,7 +67,7 @@ def _run_layer(
         has_d_x=x_gradient,
         resets=saved.resets is not None,
     )
-    scratch = aligned(planned.size, plan.dtype)
+    size, scratch = planned.size, SCRATCHES[plan.dtype].borrow(planned.launch.scratch)
     states: list[tuple[Array, Array]] = []
     for d, places in enumerate(planned.arenas):
         scratch[places.d_h : places.fresh] = 0
@@ -88,7 +87,8 @@ def _run_layer(
         target[:] = state
     gradients: dict[str, Array] = {}
     for d in range(plan.num_directions):
-        gradients |= _parameter_gradients(saved, layer, planned.arenas[d], d, scratch)
+        gradients |= _parameter_gradients(saved, layer, planned, d, scratch)
+    SCRATCHES[plan.dtype].give_back(scratch)
     if d_x is None:
         return None, gradients
     if plan.num_directions == 2:
@@ -105,8 +105,7 @@ def _run_blocks(
     d_x: Array | None,
     scratch: Array,
 ) -> None:
-    plan, batch, size = saved.plan, saved.batch, layer_sizes(saved.plan, layer)
-    nothing = scratch[:1]
+    plan, nothing = saved.plan, scratch[:1]
     rows = slice(layer * plan.num_directions, (layer + 1) * plan.num_directions)
     arrays = (
         flat(x),
@@ -119,27 +118,22 @@ def _run_blocks(
         scratch,
         reset_flags(saved.resets),
     )
-    sums = []
-    for places in planned.arenas:
-        sums.append((places.weights.n_tasks, places.weights.request(places.slab, size.slab_stride)))
-        if places.projection is not None:
-            request = places.projection.request(places.slab_2, size.slab_2_stride)
-            sums.append((places.projection.n_tasks, request))
-    for begin, end in reversed(list(batch.backward_blocks())):
-        planned.launch.run(launch.BACKWARD[plan.spec.name], begin, end, scratch, arrays, batch.running)
-        for n_tasks, sum_request in sums:
-            sum_request[products.WG_LINES] = batch.running[begin:end].sum()
-            launch.run(launch.WEIGHT_GRADIENT, n_tasks, sum_request, scratch, scratch)
+    for begin, end, lines in planned.blocks:
+        planned.launch.run(launch.BACKWARD[plan.spec.name], begin, end, scratch, arrays, saved.batch.running)
+        for n_tasks, request in planned.sums_of(lines):
+            launch.run(launch.WEIGHT_GRADIENT, n_tasks, request, scratch, scratch)
 
 
-def _parameter_gradients(saved: Saved, layer: int, places: Arena, d: int, scratch: Array) -> dict[str, Array]:
+def _parameter_gradients(saved: Saved, layer: int, planned: BackwardLaunch, d: int, scratch: Array) -> dict[str, Array]:
     """Read the sums out of the scratch, in PyTorch's order of gates."""
-    plan, size = saved.plan, layer_sizes(saved.plan, layer)
+    plan, size, places = saved.plan, planned.size, planned.arenas[d]
     suffix = f"_l{layer}_reverse" if d else f"_l{layer}"
     split = size.slab_width > size.width
 
     def input_side(rows: Array) -> Array:
         """Undo the slab's order, which begins with the candidate where that is apart."""
+        if not size.hidden_begin:
+            return rows[: size.width].copy()
         return np.concatenate([rows[size.hidden_begin : size.width], rows[: size.hidden_begin]])
 
     def hidden_side(rows: Array) -> Array:

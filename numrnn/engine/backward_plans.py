@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from numrnn.engine.geometry import Batch, Cut, backward_cut_of, layer_sizes, threads
+from numrnn.engine.geometry import Batch, Cut, Integers, Sizes, backward_cut_of, layer_sizes, threads
 from numrnn.engine.plan import Plan
 from numrnn.engine.plans import Launch, assemble, direction_of, kept, placements, scratch_of
 from numrnn.engine.weight_gradient import Right, WeightGradient, ceil
 from numrnn.engine.workspace import Workspace
+from numrnn.kernels import products
 from numrnn.kernels import tasks as fields
 from numrnn.kernels.meeting import MEETING
 from numrnn.kernels.products import K_BLOCK
@@ -76,11 +77,20 @@ def arena(plan: Plan, layer: int, batch: Batch, d: int, n_threads: int) -> Arena
 
 @dataclass(frozen=True, slots=True)
 class BackwardLaunch:
-    """A backward plan, and where each direction's scratch stands in an arena of `size` numbers."""
+    """A backward plan, where each direction's scratch stands in the arena, and the time blocks from the last."""
 
+    size: Sizes
     launch: Launch
     arenas: tuple[Arena, ...]
-    size: int
+    blocks: tuple[tuple[int, int, int], ...]  # first step, the step behind the last, lines
+    sums: tuple[tuple[int, Integers], ...]  # tasks and request of each launch over weight gradients
+
+    def sums_of(self, lines: int) -> list[tuple[int, Integers]]:
+        """The launches over weight gradients for a block of so many lines."""
+        requests = [(n_tasks, request.copy()) for n_tasks, request in self.sums]
+        for _, request in requests:
+            request[products.WG_LINES] = lines
+        return requests
 
 
 def backward(
@@ -108,7 +118,16 @@ def _backward(
     if cut.n_columns > 1:
         alone = _backward_cut(plan, layer, batch, Cut(1, 1, 0), arenas, **options)
         planned = replace(planned, alone=alone, scratch=max(planned.scratch, alone.scratch))
-    return BackwardLaunch(planned, arenas, planned.scratch)
+    blocks = tuple((begin, end, int(batch.running[begin:end].sum())) for begin, end in batch.backward_blocks())
+    if len(blocks) == 1:
+        planned = replace(planned, steps=batch.steps, whole=planned.between(0, batch.steps, batch.running))
+    sums = []
+    for places in arenas:
+        sums.append((places.weights.n_tasks, places.weights.request(places.slab, size.slab_stride)))
+        if places.projection is not None:
+            request = places.projection.request(places.slab_2, size.slab_2_stride)
+            sums.append((places.projection.n_tasks, request))
+    return BackwardLaunch(size, planned, arenas, blocks[::-1], tuple(sums))
 
 
 def _backward_cut(

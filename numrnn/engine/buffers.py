@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 _ALIGNMENT = 64
+_SMALL = 4096  # numbers: to find a cache line takes longer than to do without
 
 
 def aligned(size: int, dtype: np.dtype[Any]) -> Array:
-    """A flat array that begins on a cache line, of at least one number."""
+    """A flat array of at least one number, which begins on a cache line unless it is small."""
+    if size <= _SMALL:
+        return np.empty(max(size, 1), dtype)
     memory = np.empty(max(size, 1) * dtype.itemsize + _ALIGNMENT, np.uint8)
     skip = -memory.__array_interface__["data"][0] % _ALIGNMENT
     return memory[skip : skip + max(size, 1) * dtype.itemsize].view(dtype)

@@ -73,7 +73,7 @@ class Launch:
 
     def between(self, begin: int, end: int, running: Integers | None = None) -> Integers:
         """The plan for the steps of one block; backward tells the rows running at each of them."""
-        if running is None and self.whole is not None and (begin, end) == (0, self.steps):
+        if self.whole is not None and begin == 0 and end == self.steps:
             return self.whole
         request = self.request.copy()
         for header in self._headers():

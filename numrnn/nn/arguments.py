@@ -32,6 +32,8 @@ def not_yet(head: str, argument: str, reason: str, *advice: str) -> NotImplement
 
 def count(head: str, name: str, value: object, *, least: int = 1) -> int:
     """An integer of `least` or more; any integer type except bool."""
+    if type(value) is int and value >= least:
+        return value
     problem = f"`{name}` should be an int of {least} or more, got {kind_of(value)}."
     if isinstance(value, bool | np.bool_):
         raise TypeError(explain(head, problem))
@@ -46,6 +48,8 @@ def count(head: str, name: str, value: object, *, least: int = 1) -> int:
 
 def flag(head: str, name: str, value: object, order: Sequence[str] = ()) -> bool:
     """True or False, and nothing that merely could be read so: a number here is a misplaced argument."""
+    if value is True or value is False:
+        return value
     if not isinstance(value, bool | np.bool_):
         hint = [f"Arguments in order: {', '.join(order)}."] if order else []
         raise TypeError(explain(head, f"`{name}` should be True or False, got {kind_of(value)}.", *hint))
