@@ -15,17 +15,6 @@ class Unreadable:
         raise RuntimeError("this tensor requires grad; call detach()")
 
 
-NOT_IN_THIS_VERSION = [
-    refusal(
-        "recompute",
-        lambda: LSTM.vjp(X, recompute=True),
-        NotImplementedError,
-        "LSTM(input_size=8, hidden_size=64): `recompute` is not implemented in this version: vjp keeps the "
-        "gates of every step.",
-        "Split the batch to save memory.",
-    ),
-]
-
 INPUT = [
     refusal(
         "no axes",
@@ -429,7 +418,7 @@ STATE = [
 ]
 
 
-@pytest.mark.parametrize("wrong", [*NOT_IN_THIS_VERSION, *INPUT, *STATE], ids=str)
+@pytest.mark.parametrize("wrong", [*INPUT, *STATE], ids=str)
 def test_a_wrong_call_is_refused_with_the_way_out(wrong: Refusal, monkeypatch):
     wrong.check(monkeypatch)
 

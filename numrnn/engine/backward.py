@@ -16,6 +16,7 @@ from numrnn.engine import backward_plans, by_reference
 from numrnn.engine.backward_plans import BackwardLaunch
 from numrnn.engine.buffers import SCRATCHES, flat, reset_flags
 from numrnn.engine.forward import Saved
+from numrnn.engine.workspace import Workspace
 from numrnn.kernels import launch
 
 Array = NDArray[Any]
@@ -59,10 +60,12 @@ def _run_layer(
 ) -> tuple[Array | None, dict[str, Array]]:
     """Back through one layer; writes the targets d_h_0 and d_c_0, returns d_x and the parameters' gradients."""
     plan, batch = saved.plan, saved.batch
+    space = Workspace.of(plan, keep=True) if saved.segments is None else saved.segments.space
     planned = backward_plans.backward(
         plan,
         layer,
         batch,
+        space,
         has_d_output=d_output is not None,
         has_d_x=x_gradient,
         resets=saved.resets is not None,
@@ -78,7 +81,7 @@ def _run_layer(
                 states.append((rows[:, : target.shape[-1]], target[d]))
                 if start is not None:
                     states[-1][0][:] = start[d]
-    x = saved.inputs[layer]
+    x = saved.input(layer)
     make = np.empty if batch.steps else np.zeros
     d_x = make((plan.num_directions, *x.shape), plan.dtype) if x_gradient else None
     if batch.steps:
@@ -105,23 +108,34 @@ def _run_blocks(
     d_x: Array | None,
     scratch: Array,
 ) -> None:
-    plan, nothing = saved.plan, scratch[:1]
+    plan, nothing, segments = saved.plan, scratch[:1], saved.segments
+    workspace, k, since = saved.workspaces[layer], 0, 0
+    if segments is not None:
+        k = len(segments.bounds)
+        workspace = SCRATCHES[plan.dtype].borrow(plan.num_directions * segments.space.size)
     rows = slice(layer * plan.num_directions, (layer + 1) * plan.num_directions)
     arrays = (
         flat(x),
         saved.panels.backward(layer),
         flat(saved.h_0[rows]),
         flat(saved.outputs[layer]),
-        saved.workspaces[layer],
+        workspace,
         nothing if d_output is None else flat(d_output),
         nothing if d_x is None else flat(d_x),
         scratch,
         reset_flags(saved.resets),
     )
+    twins = launch.BACKWARD[plan.spec.name]
     for begin, end, lines in planned.blocks:
-        planned.launch.run(launch.BACKWARD[plan.spec.name], begin, end, scratch, arrays, saved.batch.running)
+        if segments is not None and end == segments.bounds[k - 1][1]:
+            k -= 1
+            since = segments.bounds[k][0]
+            saved.rebuild(layer, x, k, workspace)
+        planned.launch.run(twins, begin, end, scratch, arrays, saved.batch.running, since)
         for n_tasks, request in planned.sums_of(lines):
             launch.run(launch.WEIGHT_GRADIENT, n_tasks, request, scratch, scratch)
+    if segments is not None:
+        SCRATCHES[plan.dtype].give_back(workspace)
 
 
 def _parameter_gradients(saved: Saved, layer: int, planned: BackwardLaunch, d: int, scratch: Array) -> dict[str, Array]:

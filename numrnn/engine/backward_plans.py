@@ -94,32 +94,32 @@ class BackwardLaunch:
 
 
 def backward(
-    plan: Plan, layer: int, batch: Batch, *, has_d_output: bool, has_d_x: bool, resets: bool
+    plan: Plan, layer: int, batch: Batch, workspace: Workspace, *, has_d_output: bool, has_d_x: bool, resets: bool
 ) -> BackwardLaunch:
     """The plan of one layer's backward pass; d_output and d_x have the layouts of output and x."""
-    key = ("backward", layer, has_d_output, has_d_x, resets)
+    key = ("backward", layer, workspace.steps, workspace.is_segment, has_d_output, has_d_x, resets)
     planned: BackwardLaunch | None = None if batch.ragged else plan.prepared.get(key)
     if planned is None:
-        planned = _backward(plan, layer, batch, has_d_output=has_d_output, has_d_x=has_d_x, resets=resets)
+        planned = _backward(plan, layer, batch, workspace, has_d_output=has_d_output, has_d_x=has_d_x, resets=resets)
         if kept(plan, batch):
             plan.prepared[key] = planned
     return planned
 
 
 def _backward(
-    plan: Plan, layer: int, batch: Batch, *, has_d_output: bool, has_d_x: bool, resets: bool
+    plan: Plan, layer: int, batch: Batch, workspace: Workspace, *, has_d_output: bool, has_d_x: bool, resets: bool
 ) -> BackwardLaunch:
     size = layer_sizes(plan, layer)
     n_threads = threads(plan, size, batch.most_lines)
     arenas = tuple(arena(plan, layer, batch, d, n_threads) for d in range(plan.num_directions))
     options = {"has_d_output": has_d_output, "has_d_x": has_d_x, "resets": resets}
     cut = backward_cut_of(plan, size, n_threads)
-    planned = _backward_cut(plan, layer, batch, cut, arenas, **options)
+    planned = _backward_cut(plan, layer, batch, workspace, cut, arenas, **options)
     if cut.n_columns > 1:
-        alone = _backward_cut(plan, layer, batch, Cut(1, 1, 0), arenas, **options)
+        alone = _backward_cut(plan, layer, batch, workspace, Cut(1, 1, 0), arenas, **options)
         planned = replace(planned, alone=alone, scratch=max(planned.scratch, alone.scratch))
     blocks = tuple((begin, end, int(batch.running[begin:end].sum())) for begin, end in batch.backward_blocks())
-    if len(blocks) == 1:
+    if len(blocks) == 1 and not workspace.is_segment:
         planned = replace(planned, steps=batch.steps, whole=planned.between(0, batch.steps, batch.running))
     sums = []
     for places in arenas:
@@ -134,6 +134,7 @@ def _backward_cut(
     plan: Plan,
     layer: int,
     batch: Batch,
+    workspace: Workspace,
     cut: Cut,
     arenas: tuple[Arena, ...],
     *,
@@ -141,7 +142,7 @@ def _backward_cut(
     has_d_x: bool,
     resets: bool,
 ) -> Launch:
-    size, workspace = layer_sizes(plan, layer), Workspace.of(plan, keep=True)
+    size = layer_sizes(plan, layer)
     x, h = placements(plan, layer, batch)
     region, a_task = scratch_of(size, plan, cut.n_groups)
     n_tasks = plan.num_directions * cut.n_groups * cut.n_columns
@@ -200,4 +201,4 @@ def _backward_cut(
     strips = [ceil(n, size.line) // size.line for n in (size.hidden_size, size.output_size, size.input_size)]
     request = assemble(batch, size, cut, strips, K_BLOCK, directions)
     end = meetings + plan.num_directions * MEETING
-    return Launch(request, n_tasks, end, slice(meetings, end))
+    return Launch(request, n_tasks, end, slice(meetings, end), plan.batch_size)

@@ -16,6 +16,7 @@ from numrnn.engine.dropout import Dropout
 from numrnn.engine.geometry import Batch, Integers, forward_steps, layer_sizes
 from numrnn.engine.panels import Panels
 from numrnn.engine.plan import Plan
+from numrnn.engine.segments import Segments
 from numrnn.engine.workspace import Workspace
 from numrnn.kernels import launch
 
@@ -24,17 +25,60 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What backward needs: every layer's input, output and workspace, and the weights of the time."""
+    """What backward needs: every layer's input, output and workspace, and the weights of the time.
+
+    With `segments` there are no workspaces but, for each layer, the cell states at the begin of every segment; and of
+    inputs that are masked outputs, which `input` makes again, nothing.
+    """
 
     plan: Plan
     panels: Panels
     batch: Batch
-    inputs: tuple[Array, ...]
+    inputs: tuple[Array | None, ...]
     h_0: Array
     resets: Array | None
     dropout: Dropout | None
     outputs: tuple[Array, ...]
     workspaces: tuple[Array, ...]
+    segments: Segments | None
+
+    def input(self, layer: int) -> Array:
+        """What the layer read."""
+        kept = self.inputs[layer]
+        if kept is None:
+            assert self.dropout is not None
+            return self.dropout(self.outputs[layer - 1], layer - 1, self.plan.n_threads)
+        return kept
+
+    def rebuild(self, layer: int, x: Array, k: int, workspace: Array) -> None:
+        """Write what forward did not keep of one segment: its cell states and gates."""
+        assert self.segments is not None
+        plan, space, (begin, end) = self.plan, self.segments.space, self.segments.bounds[k]
+        key = ("again", layer, space.steps, self.resets is not None)
+        planned: plans.Launch | None = None if self.batch.ragged else plan.prepared.get(key)
+        if planned is None:
+            planned = forward_plans.forward(plan, layer, self.batch, space, last=False, resets=self.resets is not None)
+            if plans.kept(plan, self.batch):
+                plan.prepared[key] = planned
+        if space.has_c:
+            for d, c in enumerate(self.workspaces[layer][k].reshape(plan.num_directions, plan.batch_size, -1)):
+                space.cells(workspace, d)[0] = c
+        rows = slice(layer * plan.num_directions, (layer + 1) * plan.num_directions)
+        scratch = SCRATCHES[plan.dtype].borrow(planned.scratch)
+        arrays = (
+            flat(x),
+            self.panels.forward(layer),
+            flat(self.h_0[rows]),
+            flat(self.outputs[layer]),
+            workspace,
+            scratch,
+            reset_flags(self.resets),
+        )
+        block = forward_steps(plan, layer_sizes(plan, layer))
+        for first in range(begin, end, block):
+            twins = launch.FORWARD[plan.spec.name]
+            planned.run(twins, first, min(first + block, end), scratch, arrays, since=begin)
+        SCRATCHES[plan.dtype].give_back(scratch)
 
     def hidden(self, layer: int, d: int) -> Array:
         """h_t of one layer and direction: (T, N, H_out), in order of time; zeros where a row has no step."""
@@ -90,13 +134,21 @@ def run(
     lengths: Integers | None = None,
     resets: Array | None = None,
     dropout: Dropout | None = None,
+    recompute: bool | int = False,
 ) -> Run:
-    """Run a stack of layers over a validated input; `last` builds no output. Dropout acts between layers."""
+    """Run a stack of layers over a validated input; `last` builds no output. Dropout acts between layers.
+
+    With `recompute`, True or a number of steps, what backward needs is kept for it to rebuild the rest.
+    """
     if _jit.DISABLED:
-        if dropout is not None:
-            raise NotImplementedError("dropout needs the compiled kernels: unset NUMBA_DISABLE_JIT.")
+        if dropout is not None or recompute:
+            what = "dropout" if dropout is not None else "recompute"
+            raise NotImplementedError(f"{what} needs the compiled kernels: unset NUMBA_DISABLE_JIT.")
         return by_reference.run(plan, panels, x, h_0, c_0, keep=keep, last=last, lengths=lengths, resets=resets)
-    stages = _stages(plan, lengths, keep=keep, last=last, resets=resets is not None)
+    recompute = recompute and bool(plan.spec.saved)  # of a plain recurrent layer outputs are all that is kept anyway
+    keep_all = keep and not recompute
+    stages = _stages(plan, lengths, keep=keep_all, last=last, resets=resets is not None)
+    segments = Segments.of(plan, stages[0].batch, recompute) if recompute else None
     if h_0 is None:
         h_0 = stages[0].zeros
     elif keep:
@@ -109,19 +161,21 @@ def run(
     for layer, stage in enumerate(stages):
         below = output if dropout is None or layer == 0 else dropout(output, layer - 1, plan.n_threads)
         c = None if c_n is None else c_n[stage.rows]
-        workspace = stage.workspace(c) if keep else _NOTHING[plan.dtype] if c is None else c.reshape(-1)
-        output = stage.run(below, panels, h_0, workspace, resets)
+        workspace = stage.workspace(c) if keep_all else _NOTHING[plan.dtype] if c is None else c.reshape(-1)
+        checkpoints = None if segments is None else np.empty((len(segments.bounds), workspace.size), plan.dtype)
+        output = stage.run(below, panels, h_0, workspace, resets, segments, checkpoints)
         stage.read_final_hidden(output, h_0, h_n)
         if keep:
-            if c is not None:
+            if c is not None and keep_all:
                 stage.read_final_cells(workspace, c)
-            inputs.append(below)
+            inputs.append(None if segments is not None and dropout is not None and layer else below)
             outputs.append(output)
-            workspaces.append(workspace)
+            workspaces.append(workspace if checkpoints is None else checkpoints)
     saved = None
     if keep:
         batch = stages[0].batch
-        saved = Saved(plan, panels, batch, tuple(inputs), h_0, resets, dropout, tuple(outputs), tuple(workspaces))
+        arrays = (tuple(inputs), h_0, resets, dropout, tuple(outputs), tuple(workspaces))
+        saved = Saved(plan, panels, batch, *arrays, segments)
     return Run(None if last else output, h_n, c_n, saved)
 
 
@@ -164,10 +218,10 @@ class _Stage:
     def of(cls, plan: Plan, batch: Batch, layer: int, zeros: Array, *, keep: bool, last: bool, resets: bool) -> _Stage:
         """Prepare a layer of a call."""
         top, features = layer == plan.num_layers - 1, plan.num_directions * plan.output_size
-        ring = last and top
+        ring, space = last and top, Workspace.of(plan, keep=keep)
         planned = None
         if batch.steps:
-            planned = forward_plans.forward(plan, layer, batch, keep=keep, last=last, resets=resets)
+            planned = forward_plans.forward(plan, layer, batch, space, last=last, resets=resets)
         if ring:
             shape: Shape = (min(2, plan.seq_len), plan.batch_size, features)
         elif not top:
@@ -184,7 +238,7 @@ class _Stage:
             plan,
             batch,
             layer,
-            Workspace.of(plan, keep=keep),
+            space,
             ring,
             planned,
             forward_steps(plan, layer_sizes(plan, layer)),
@@ -196,8 +250,17 @@ class _Stage:
             SCRATCHES[plan.dtype],
         )
 
-    def run(self, x: Array, panels: Panels, h_0: Array, workspace: Array, resets: Array | None) -> Array:
-        """Run the layer; returns its output."""
+    def run(
+        self,
+        x: Array,
+        panels: Panels,
+        h_0: Array,
+        workspace: Array,
+        resets: Array | None,
+        segments: Segments | None = None,
+        checkpoints: Array | None = None,
+    ) -> Array:
+        """Run the layer; returns its output. Of segments the workspace at the begin of each goes to `checkpoints`."""
         if self.planned is None:
             return np.zeros(self.output_shape, self.plan.dtype)
         output = np.empty(self.output_shape, self.plan.dtype)
@@ -212,7 +275,14 @@ class _Stage:
             scratch,
             reset_flags(resets),
         )
-        self.planned.run_all(self.block, launch.FORWARD[self.plan.spec.name], scratch, arrays)
+        twins = launch.FORWARD[self.plan.spec.name]
+        if segments is None or checkpoints is None:
+            self.planned.run_all(self.block, twins, scratch, arrays)
+        else:
+            for (begin, end), checkpoint in zip(segments.bounds, checkpoints, strict=True):
+                checkpoint[:] = workspace
+                for first in range(begin, end, self.block):
+                    self.planned.run(twins, first, min(first + self.block, end), scratch, arrays)
         self.scratches.give_back(scratch)
         return output
 

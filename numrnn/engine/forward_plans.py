@@ -20,22 +20,24 @@ def _slab(size: Sizes, plan: Plan, cut: Cut) -> int:
     return -(-size.n_panels // cut.n_columns) * -(-plan.batch_size // cut.n_groups) * cut.hoisted * size.line
 
 
-def forward(plan: Plan, layer: int, batch: Batch, *, keep: bool, last: bool, resets: bool) -> Launch:
+def forward(plan: Plan, layer: int, batch: Batch, workspace: Workspace, *, last: bool, resets: bool) -> Launch:
     """The plan of one layer's forward pass; `last` keeps two steps of output."""
     size = layer_sizes(plan, layer)
     steps = min(batch.steps, forward_steps(plan, size))
     n_threads = threads(plan, size, int(batch.running[:steps].sum()))
-    options = {"keep": keep, "last": last, "resets": resets}
+    options = {"last": last, "resets": resets}
     cut = cut_of(plan, size, steps, n_threads)
-    planned = _forward_cut(plan, layer, batch, cut, **options)
+    planned = _forward_cut(plan, layer, batch, workspace, cut, **options)
     if cut.n_columns == 1:
         return planned
-    alone = _forward_cut(plan, layer, batch, cut_of(plan, size, steps, 1), **options)
+    alone = _forward_cut(plan, layer, batch, workspace, cut_of(plan, size, steps, 1), **options)
     return replace(planned, alone=alone, scratch=max(planned.scratch, alone.scratch))
 
 
-def _forward_cut(plan: Plan, layer: int, batch: Batch, cut: Cut, *, keep: bool, last: bool, resets: bool) -> Launch:
-    size, workspace = layer_sizes(plan, layer), Workspace.of(plan, keep=keep)
+def _forward_cut(
+    plan: Plan, layer: int, batch: Batch, workspace: Workspace, cut: Cut, *, last: bool, resets: bool
+) -> Launch:
+    size = layer_sizes(plan, layer)
     x, h = placements(plan, layer, batch)
     ring = last and layer == plan.num_layers - 1
     n_tasks = plan.num_directions * cut.n_groups * cut.n_columns
@@ -75,7 +77,7 @@ def _forward_cut(plan: Plan, layer: int, batch: Batch, cut: Cut, *, keep: bool, 
     strips = (size.n_panels, size.n_second_panels, 0)
     request = assemble(batch, size, cut, strips, 0, directions)
     end = meetings + plan.num_directions * MEETING
-    planned = Launch(request, n_tasks, end, slice(meetings, end))
+    planned = Launch(request, n_tasks, end, slice(meetings, end), plan.batch_size)
     return replace(planned, steps=batch.steps, whole=planned.between(0, batch.steps))
 
 
@@ -84,11 +86,9 @@ def in_turn(plan: Plan, layer: int) -> tuple[Launch, Launch]:
 
     `saved` is then (2, N, H).
     """
-    whole, rows = (
-        Batch.of(plan, None),
-        Cut(groups_of(plan, threads(plan, layer_sizes(plan, layer), plan.batch_size)), 1, 0),
-    )
-    there = _forward_cut(plan, layer, whole, rows, keep=False, last=False, resets=False)
+    rows = Cut(groups_of(plan, threads(plan, layer_sizes(plan, layer), plan.batch_size)), 1, 0)
+    space = Workspace.of(plan, keep=False)
+    there = _forward_cut(plan, layer, Batch.of(plan, None), space, rows, last=False, resets=False)
     forth, back = there.between(0, 1).copy(), there.between(0, 1).copy()
     slot = plan.batch_size * plan.hidden_size
     for request, first, step in ((forth, 0, slot), (back, slot, -slot)):

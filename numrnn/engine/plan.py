@@ -27,8 +27,8 @@ __all__ = ["Call", "Plan", "Purpose", "kept_plan", "plan_call", "plan_shape"]
 FLOPS_A_THREAD = 4e5
 """Below this much work a thread costs more than it gives (launch: some microseconds)."""
 
-Purpose: TypeAlias = Literal["output", "last", "training"]
-"""What a call must hold in memory: the output, the last states alone, or everything that backward needs."""
+Purpose: TypeAlias = Literal["output", "last", "training", "recomputed"]
+"""What a call must hold: the output, the last states alone, all that backward needs, or every layer's output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,8 @@ class Plan:
             steps = self.num_directions * self.output_size
         if purpose == "training":
             steps = tracks * (self.output_size + (len(self.spec.saved) + cell) * self.hidden_size)
+        if purpose == "recomputed":
+            steps = tracks * self.output_size
         return (states + positions * steps) * self.dtype.itemsize
 
 
@@ -145,7 +147,7 @@ def _require(signature: Signature, plan: Plan, purpose: Purpose, what: str, posi
     memory.require(
         plan.bytes_for(purpose, positions),
         signature.head,
-        f"{'training on' if purpose == 'training' else 'the result of'} {what}",
+        f"{'training on' if purpose in ('training', 'recomputed') else 'the result of'} {what}",
         "Split the batch, or split time and carry `result.state` over.",
     )
 

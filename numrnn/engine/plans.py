@@ -43,6 +43,7 @@ class Launch:
     n_threads: int
     scratch: int  # numbers of scratch for all tasks
     meeting: slice  # where in the scratch tasks that meet do so
+    rows: int  # of a direction
     steps: int = 0
     whole: Integers | None = None  # the plan for all steps in one block
     alone: Launch | None = None  # the same work as one task, where the tasks of this plan meet
@@ -63,20 +64,28 @@ class Launch:
         scratch: Array,
         arrays: tuple[Array, ...],
         running: Integers | None = None,
+        since: int = 0,
     ) -> None:
         """Run the steps of one block, where tasks cannot meet as one task; `scratch` is one of the arrays."""
-        request = self.between(begin, end, running)
+        request = self.between(begin, end, running, since)
         if self.alone is None:
             launch.run(twins, self.n_threads, request, *arrays)
         elif not launch.run_meeting(twins, self.n_threads, scratch[self.meeting], request, *arrays):
-            self.alone.run(twins, begin, end, scratch, arrays, running)
+            self.alone.run(twins, begin, end, scratch, arrays, running, since)
 
-    def between(self, begin: int, end: int, running: Integers | None = None) -> Integers:
-        """The plan for the steps of one block; backward tells the rows running at each of them."""
+    def between(self, begin: int, end: int, running: Integers | None = None, since: int = 0) -> Integers:
+        """The plan for the steps of one block; backward tells the rows running at each of them.
+
+        `since` is the step whose cell states and gates come first in the workspace.
+        """
         if self.whole is not None and begin == 0 and end == self.steps:
             return self.whole
         request = self.request.copy()
         for header in self._headers():
+            if since:
+                table = request[request[header + fields.TABLE_AT] :][: self.rows * ROW_FIELDS].reshape(-1, ROW_FIELDS)
+                table[:, ROW_C] -= since * request[header + fields.C_STEP]
+                table[:, ROW_GATES] -= since * request[header + fields.GATES_STEP]
             request[header + fields.T_BEGIN], request[header + fields.T_END] = begin, end
             if running is not None:
                 lines = request[header + fields.LINES_AT]
@@ -151,8 +160,9 @@ def direction_of(
     users = users_placement(plan, lengths)  # resets have the layout of x in every layer
     slots = gates = time_first(plan)
     if d:
-        x, h, gates = x.reversed(lengths), h.reversed(lengths), gates.reversed(lengths)
-        slots = slots.reversed(lengths + 1)
+        x, h = x.reversed(lengths), h.reversed(lengths)
+        if not workspace.is_segment:
+            gates, slots = gates.reversed(lengths), slots.reversed(lengths + 1)
     if not workspace.keep:
         slots = Placement(row, 0)
     a_state, a_gate = plan.hidden_size, workspace.n_saved * plan.hidden_size

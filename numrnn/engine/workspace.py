@@ -12,8 +12,9 @@ from numrnn.engine.plan import Plan
 class Workspace:
     """Where one layer keeps cell states and gates, directions one after the other.
 
-    Cell states of a direction are (steps + 1, N, H), gates (steps, N, saved * H), both in order of time; without `keep`
-    there is one slot of cell states and nothing else.
+    Cell states of a direction are (steps + 1, N, H), gates (steps, N, saved * H), both in order of time; those of a
+    segment in the order in which the direction processes its steps. Without `keep` there is one slot of cell states and
+    nothing else.
     """
 
     steps: int
@@ -22,12 +23,14 @@ class Workspace:
     n_saved: int
     has_c: bool
     keep: bool
+    is_segment: bool = False
 
     @classmethod
-    def of(cls, plan: Plan, *, keep: bool) -> Workspace:
-        """The workspace of each layer of a call."""
-        spec = plan.spec
-        return cls(plan.seq_len, plan.batch_size, plan.hidden_size, len(spec.saved), spec.has_cell_state, keep)
+    def of(cls, plan: Plan, *, keep: bool, segment: int | None = None) -> Workspace:
+        """The workspace of each layer of a call, or of a segment of so many steps."""
+        spec, steps = plan.spec, plan.seq_len if segment is None else segment
+        sizes = (steps, plan.batch_size, plan.hidden_size, len(spec.saved))
+        return cls(*sizes, spec.has_cell_state, keep, segment is not None)
 
     @property
     def slots(self) -> int:

@@ -21,6 +21,7 @@ __all__ = [
     "forget_gate_bias",
     "not_yet",
     "number",
+    "recomputation",
     "seed_number",
 ]
 
@@ -104,6 +105,18 @@ def element_type(head: str, value: object) -> np.dtype[Any]:
         shown = dtype.name if dtype.isnative else f"{dtype.str}, in foreign byte order"
         raise ValueError(explain(head, f'`dtype` should be "float32" or "float64", got {shown}.'))
     return np.dtype(dtype.name)
+
+
+def recomputation(head: str, value: object, internals: bool) -> bool | int:
+    """Whether backward rebuilds what forward did not keep, or in pieces of how many steps; False where it does not."""
+    if value is None or value is False:
+        return False
+    if value is not True:
+        value = count(head, "recompute", value)
+    if internals:
+        reason = "`internals` are read from what forward keeps, and with recompute it keeps less."
+        raise NotImplementedError(explain(head, reason, "Leave one of the two out."))
+    return value
 
 
 def seed_number(head: str, value: object) -> int | None:

@@ -176,10 +176,11 @@ def _gradients(plan: Plan) -> _Rows:
 
 def _memory(plan: Plan, num_parameters: int) -> _Rows:
     weights = num_parameters * plan.dtype.itemsize
-    inference, training = plan.bytes_for("output"), plan.bytes_for("training")
+    inference, training, less = (plan.bytes_for(purpose) for purpose in ("output", "training", "recomputed"))
     kept = ", ".join([*plan.spec.states, *plan.spec.saved])
     return [
         ("weights", readable(weights), f"{weights} bytes: {num_parameters} numbers of {plan.dtype.name}"),
         ("inference", readable(inference), f"{inference} bytes: output and last states"),
         ("training", readable(training), f"{training} bytes: {kept} of every layer and step, and last states"),
+        ("recomputing", readable(less), f"{less} bytes: with recompute=True: h of every layer and step, last states"),
     ]

@@ -16,7 +16,7 @@ from numrnn.engine.dropout import Dropout
 from numrnn.engine.packed import Integers, PackedSequence
 from numrnn.engine.plan import Call, Purpose, plan_call
 from numrnn.engine.states import state_parts
-from numrnn.nn.arguments import count, dropout_rate, flag, not_yet, seed_number
+from numrnn.nn.arguments import count, dropout_rate, flag, recomputation, seed_number
 from numrnn.nn.describe import describe
 from numrnn.nn.fixed import arguments
 from numrnn.nn.internals import read_internals
@@ -213,8 +213,10 @@ class Recurrent(RecurrentWeights):
             Dropout masks are a function of (seed, layer, direction, t0 + t, row0 + n, unit): a piece of a larger batch
             or sequence that passes its offsets gets the masks of the whole. Without a seed each call draws one from the
             layer's own stream. Without dropout they change nothing.
-        recompute
-            Not implemented in this version.
+        recompute : bool or int, optional
+            None keeps the gates of every step for backward. True keeps outputs, and the cell states of some steps; the
+            pullback rebuilds the rest piece by piece: the same bits, less memory, about a third more time. An int is
+            the number of steps of a piece, rounded up to what backward takes at a time. Not with `internals`.
 
         Returns
         -------
@@ -239,13 +241,12 @@ class Recurrent(RecurrentWeights):
         >>> gradients.x.shape, gradients.parameters["weight_hh_l0"].shape
         ((10, 3, 4), (32, 8))
         """
-        if recompute is not None and recompute is not False:
-            advice = "Split the batch to save memory."
-            raise not_yet(self._head, "recompute", "vjp keeps the gates of every step", advice)
         internals = flag(self._head, "internals", internals)
-        call = plan_call(self, x, state, lengths=lengths, reset=reset, n_threads=n_threads, purpose="training")
+        again = recomputation(self._head, recompute, internals)
+        purpose: Purpose = "recomputed" if again else "training"
+        call = plan_call(self, x, state, lengths=lengths, reset=reset, n_threads=n_threads, purpose=purpose)
         dropout = self._masks(self._head, seed, t0, row0)
-        run = self._run(call, keep=True, dropout=dropout)
+        run = self._run(call, keep=True, dropout=dropout, recompute=again)
         result = self._result(call, run, kept=True, internals=internals)
         shared = self._shared(state, call.plan.batch_size)
         return result, Pullback(self.signature, call.plan, run.saved, shared, call.form)
@@ -327,7 +328,13 @@ class Recurrent(RecurrentWeights):
         return Dropout(self.dropout, seed, t0, row0, turned)
 
     def _run(
-        self, call: Call, *, keep: bool = False, last: bool = False, dropout: Dropout | None = None
+        self,
+        call: Call,
+        *,
+        keep: bool = False,
+        last: bool = False,
+        dropout: Dropout | None = None,
+        recompute: bool | int = False,
     ) -> forward.Run:
         return forward.run(
             call.plan,
@@ -340,6 +347,7 @@ class Recurrent(RecurrentWeights):
             lengths=call.lengths,
             resets=call.resets,
             dropout=dropout,
+            recompute=recompute,
         )
 
     @staticmethod

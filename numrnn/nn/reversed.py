@@ -11,7 +11,7 @@ from numrnn._types import Array, ArrayLike, StateLike
 from numrnn.engine.dropout import Dropout
 from numrnn.engine.plan import Call, Plan, Purpose, plan_call
 from numrnn.engine.signature import Signature
-from numrnn.nn.arguments import flag
+from numrnn.nn.arguments import flag, recomputation
 from numrnn.nn.parameters import HasParameters
 from numrnn.nn.pullback import Pullback
 from numrnn.nn.recurrent import Recurrent
@@ -151,6 +151,7 @@ class Reversed(HasParameters):
         seed: int | None = None,
         t0: int = 0,
         row0: int = 0,
+        recompute: bool | int | None = None,
         internals: bool = False,
         n_threads: int | None = None,
     ) -> tuple[Result, Pullback]:
@@ -158,7 +159,7 @@ class Reversed(HasParameters):
 
         Parameters
         ----------
-        x, state, lengths, reset, internals, n_threads
+        x, state, lengths, reset, recompute, internals, n_threads
             As in the layer's `vjp`.
         seed, t0, row0 : int
             As in the layer's `vjp`. Dropout masks are a function of t in x, whichever step is processed first: a piece
@@ -185,10 +186,12 @@ class Reversed(HasParameters):
         (10, 3, 4)
         """
         internals = flag(self._head, "internals", internals)
-        call = plan_call(self, x, state, lengths=lengths, reset=reset, n_threads=n_threads, purpose="training")
+        again = recomputation(self._head, recompute, internals)
+        purpose: Purpose = "recomputed" if again else "training"
+        call = plan_call(self, x, state, lengths=lengths, reset=reset, n_threads=n_threads, purpose=purpose)
         ends = call.plan.seq_len if call.lengths is None else call.lengths
         dropout = self.layer._masks(self._head, seed, t0, row0, turned=ends)
-        result, saved, turn = self._run(call, keep=True, internals=internals, dropout=dropout)
+        result, saved, turn = self._run(call, keep=True, internals=internals, dropout=dropout, recompute=again)
         shared = self.layer._shared(state, call.plan.batch_size)
         turns = (turn if self.keep_order else None, turn)
         return result, Pullback(self.signature, call.plan, saved, shared, call.form, turns)
@@ -201,11 +204,13 @@ class Reversed(HasParameters):
         last: bool = False,
         internals: bool = False,
         dropout: Dropout | None = None,
+        recompute: bool | int = False,
     ) -> tuple[Result, Any, Turn]:
         """Run the layer over turned steps, and turn its steps back."""
         turn = Turn(call.plan, call.lengths)
         resets = None if call.resets is None else turn(call.resets)
-        run = self.layer._run(call._replace(x=turn(call.x), resets=resets), keep=keep, last=last, dropout=dropout)
+        turned = call._replace(x=turn(call.x), resets=resets)
+        run = self.layer._run(turned, keep=keep, last=last, dropout=dropout, recompute=recompute)
         saved = run.saved
         if self.keep_order and run.output is not None:
             run = type(run)(turn(run.output), run.h_n, run.c_n, saved)
