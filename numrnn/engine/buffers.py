@@ -25,7 +25,7 @@ def aligned(size: int, dtype: np.dtype[Any]) -> Array:
 class Scratches:
     """Scratch of one dtype that the next call can use again: two pieces at most, which are not large."""
 
-    _MOST = 1 << 24  # numbers of a piece
+    _MOST = 64 << 20  # bytes of a piece: 256 MiB for two dtypes
 
     def __init__(self, dtype: str) -> None:
         self._dtype = np.dtype(dtype)
@@ -41,7 +41,7 @@ class Scratches:
 
     def give_back(self, scratch: Array) -> None:
         """Take scratch that nobody uses any more."""
-        if len(self._idle) < 2 and len(scratch) <= self._MOST:
+        if len(self._idle) < 2 and scratch.nbytes <= self._MOST:
             self._idle.append(scratch)
 
 

@@ -206,6 +206,7 @@ class _Stage:
     space: Workspace
     ring: bool  # only two steps of the output are kept
     planned: plans.Launch | None  # None: no step
+    twins: tuple[Any, Any]
     block: int  # steps of a launch
     rows: slice  # of a state: this layer's
     output_shape: Shape
@@ -241,6 +242,7 @@ class _Stage:
             space,
             ring,
             planned,
+            launch.FORWARD[plan.spec.name],
             forward_steps(plan, layer_sizes(plan, layer)),
             rows,
             shape,
@@ -275,7 +277,7 @@ class _Stage:
             scratch,
             reset_flags(resets),
         )
-        twins = launch.FORWARD[self.plan.spec.name]
+        twins = self.twins
         if segments is None or checkpoints is None:
             self.planned.run_all(self.block, twins, scratch, arrays)
         else:
