@@ -17,6 +17,13 @@ class Unreadable:
 
 INPUT = [
     refusal(
+        "an empty list",
+        lambda: LSTM([]),
+        ValueError,
+        "LSTM(input_size=8, hidden_size=64): `x` is an empty list: it holds no sequence.",
+        "For a batch of none pass an array that has its axes, such as np.empty((0, 0, features)).",
+    ),
+    refusal(
         "no axes",
         lambda: LSTM(1.0),
         ValueError,

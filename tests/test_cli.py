@@ -79,7 +79,7 @@ def test_describe_passes_its_options_on(run):
         (["bench", "--burst", "-1"], "--burst -1.0: expected seconds, more than 0"),
         (["bench", "--burst", "nan"], "--burst nan: expected seconds, more than 0"),
         (["bench", "--json", "no-such-folder/a.json"], "a.json: expected a file in a folder that exists"),
-        (["describe", "lstm", "4", "100000000", "--shape", "1,1,4"], "the weights of num_layers=1"),
+        (["describe", "lstm", "4", "100000000", "--shape", "1,1,4"], "needed for the weights, this machine"),
         ([], "required: COMMAND"),
         (["sing"], "invalid choice: 'sing'"),
     ],

@@ -237,3 +237,9 @@ def test_threads_do_not_change_the_masks_of_a_model() -> None:
     (one, back_one), (two, back_two) = (net.vjp(x, seed=4, n_threads=n) for n in (1, 2))
     np.testing.assert_array_equal(one, two)
     np.testing.assert_array_equal(back_one(one).x, back_two(one).x)
+
+
+@pytest.mark.parametrize("name", ["t0", "row0"])
+def test_an_offset_that_no_call_reaches_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"`{name}` should be an int of {2**62} at most, got {2**63}"):
+        numrnn.LSTM(3, 5, 2, dropout=0.5).vjp(np.zeros((4, 2, 3)), **{name: 2**63})

@@ -222,7 +222,7 @@ CONSTRUCTORS = [
         "more weights than memory",
         lambda: numrnn.LSTM(10**7, 10**8),
         MemoryError,
-        "LSTM(input_size=10000000, hidden_size=100000000): 156.3 PiB needed for the weights of num_layers=1, "
+        "LSTM(input_size=10000000, hidden_size=100000000): 156.3 PiB needed for the weights, "
         "this machine has 16.0 GiB.",
     ),
     refusal(

@@ -344,3 +344,10 @@ def test_the_package_names_its_version_and_lists_what_it_has():
     assert set(promised) == set(numrnn.__all__) <= set(dir(numrnn))
     for name in promised:
         assert getattr(numrnn, name) is not None
+
+
+def test_a_subclass_has_the_arguments_of_its_layer():
+    class Named(numrnn.LSTM):
+        pass
+
+    assert repr(Named(3, 8, proj_size=2)) == "Named(input_size=3, hidden_size=8, proj_size=2)"

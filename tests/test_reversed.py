@@ -116,7 +116,7 @@ WRONG = [
     refusal(
         "two directions",
         lambda: numrnn.Reversed(numrnn.GRU(3, 5, bidirectional=True)),
-        ValueError,
+        NotImplementedError,
         "Reversed: `layer` is bidirectional: it reads both ways already.",
         "Its `output` has the reverse direction as second half.",
     ),

@@ -352,3 +352,32 @@ def test_a_stream_without_compiled_kernels_says_the_same(kind, batch_size, rng, 
     stream.run(x[3:])
     for ours, theirs in zip(parts_of(stream.state), parts_of(expected.state), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)
+
+
+def test_a_memory_map_may_be_written(tmp_path, rng):
+    x = rng.standard_normal((4, 3, 4))
+    layer = numrnn.GRU(4, 8)
+    states = np.memmap(tmp_path / "states", np.float32, "w+", shape=(4, 3, 8))
+    stream = layer.stream(3)
+    for x_t, out in zip(x, states, strict=True):
+        assert stream.step(x_t, out=out) is out
+    np.testing.assert_array_equal(states, layer(x).output)
+
+
+def test_a_stream_follows_the_setting_of_threads(monkeypatch, rng):
+    """Also where it was made with more threads."""
+    layer, x = numrnn.LSTM(64, 256), rng.standard_normal((3, 64, 64))
+    numrnn.set_num_threads(-1)
+    stream = layer.stream(64)
+    numrnn.set_num_threads(1)
+    monkeypatch.setattr("numrnn._threads.launch", lambda n: pytest.fail("several threads"))
+    try:
+        for x_t in x:
+            stream.step(x_t)
+    finally:
+        numrnn.set_num_threads(-1)
+
+
+def test_the_batch_size_is_fixed():
+    with pytest.raises(AttributeError):
+        numrnn.GRU(4, 8).stream(3).batch_size = 4

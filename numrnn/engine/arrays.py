@@ -49,6 +49,9 @@ def real_array(value: object, head: str, name: str) -> NDArray[Any]:
                 f"Pass {name}.filled(0.0), or the valid part.",
             )
         )
+    if hasattr(value, "batch_sizes"):
+        advice = f"Pass {name}.data, or pad_packed_sequence({name})[0]."
+        raise TypeError(explain(head, f"`{name}` is a packed sequence, and an array is expected here.", advice))
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise TypeError(
             explain(head, f"`{name}` is a sparse array ({type(value).__name__}).", f"Pass {name}.toarray(), reshaped.")

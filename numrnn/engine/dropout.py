@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numrnn import _jit
 from numrnn.engine.buffers import flat
 from numrnn.engine.geometry import Integers
 from numrnn.kernels import dropout as kernels
@@ -49,10 +48,5 @@ class Dropout:
         key = np.random.SeedSequence([self.seed, layer]).generate_state(1, np.uint64)[0]
         threshold = np.uint64(round(self.probability * 2**24))
         scale = x.dtype.type(1 / (1 - self.probability))
-        arguments = (request, key, threshold, scale, flat(x), flat(out))
-        if _jit.DISABLED:
-            with np.errstate(over="ignore"):
-                kernels.dropout_serial(*arguments)
-        else:
-            launch.run(launch.DROPOUT, n_tasks, *arguments)
+        launch.run(launch.DROPOUT, n_tasks, request, key, threshold, scale, flat(x), flat(out))
         return out

@@ -72,6 +72,9 @@ def is_several(x: object, head: str) -> TypeGuard[Sequence[object]]:
     """Whether x is a list of sequences; a nested list of numbers is one array."""
     if hasattr(x, "last_output"):
         raise TypeError(explain(head, "`x` is a whole result.", "Pass its output: `layer(result.output)`."))
+    if isinstance(x, list | tuple) and not x:
+        advice = "For a batch of none pass an array that has its axes, such as np.empty((0, 0, features))."
+        raise ValueError(explain(head, f"`x` is an empty {type(x).__name__}: it holds no sequence.", advice))
     return isinstance(x, list | tuple) and any(getattr(item, "ndim", 0) > 0 for item in x)
 
 

@@ -15,8 +15,13 @@ from numrnn.engine.signature import Signature
 __all__ = ["read_cell_states", "read_part", "read_step"]
 
 
-def read_step(signature: Signature, value: object, name: str, axes: str) -> Array:
-    """Read (N, input_size) or (input_size,); `axes` says of the two which are meant, in words."""
+def read_step(
+    signature: Signature, value: object, name: str, axes: str, rank: int | None = None, several: str = ""
+) -> Array:
+    """Read (N, input_size) or (input_size,), of `rank` axes if that is given.
+
+    `axes` says in words which are meant, and `several` where more than one step would go.
+    """
     wanted = signature.input_size
     if is_ready(value, signature.dtype) and value.ndim in (1, 2) and value.shape[-1] == wanted:
         return value
@@ -25,9 +30,10 @@ def read_step(signature: Signature, value: object, name: str, axes: str) -> Arra
     array = real_array(value, signature.head, name)
     shape = array.shape
     read = f"{name}.shape = {shape}, expected {axes}: one step has no axis of time."
-    if array.ndim not in (1, 2):
-        advice = "Pass one step of it, x[t], or run a layer over the whole." if array.ndim == 3 else "Pass an array."
-        raise ValueError(explain(signature.head, f"`{name}` has {array.ndim} axes, expected 1 or 2.", read, advice))
+    if array.ndim not in ((1, 2) if rank is None else (rank,)):
+        problem = f"`{name}` has {array.ndim} axes, expected {rank or '1 or 2'}."
+        advice = several if array.ndim > (rank or 2) else "Pass an array with these axes."
+        raise ValueError(explain(signature.head, problem, read, advice))
     if shape[-1] != wanted:
         if shape[0] == wanted:
             advice = f"Axis 0 has {wanted} entries: if these are the features, pass {name}.T."
@@ -49,8 +55,9 @@ def read_cell_states(
     `rows` is () or (N,), the axes of x before its features.
     """
     if hasattr(hx, "last_output"):
-        raise TypeError(explain(signature.head, "`hx` is a whole result.", "Pass result.h_n[-1], or a pair with c_n."))
-    parts: tuple[object, ...] = (hx,)
+        parts = "(result.h_n[-1], result.c_n[-1])" if CELLS[signature.cell].has_cell_state else "result.h_n[-1]"
+        raise TypeError(explain(signature.head, "`hx` is a whole result.", f"Pass {parts}."))
+    given: tuple[object, ...] = (hx,)
     names: tuple[str, ...] = ("hx",)
     if CELLS[signature.cell].has_cell_state:
         if not isinstance(hx, tuple | list) or len(hx) != 2:
@@ -58,11 +65,11 @@ def read_cell_states(
             got = f"a {type(hx).__name__} of {len(hx)}" if isinstance(hx, tuple | list) else got
             advice = "Pass what the last step returned; for one half of the pair pass zeros."
             raise TypeError(explain(signature.head, f"`hx` should be a pair (h, c), got {got}.", advice))
-        parts, names = tuple(hx), ("hx[0]", "hx[1]")
+        given, names = tuple(hx), ("hx[0]", "hx[1]")
     elif isinstance(hx, tuple) and any(getattr(part, "ndim", 0) > 0 for part in hx):
         problem = f"`hx` is a tuple of {len(hx)}, expected one array h."
         raise TypeError(explain(signature.head, problem, "Only LSTMCell has a second state c."))
-    read = [_read_state(signature, rows, part, name) for part, name in zip(parts, names, strict=True)]
+    read = [_read_state(signature, rows, part, name) for part, name in zip(given, names, strict=True)]
     states, shared = [array for array, _ in read], [alone for _, alone in read]
     return (states[0], states[1] if len(states) == 2 else None), (shared[0], shared[-1])
 

@@ -43,12 +43,18 @@ def state_parts(signature: Signature, state: object) -> tuple[object, ...]:
 
 
 def read_state(
-    signature: Signature, seq_len: int | None, batch_size: int, state: object, *, unbatched: bool = False
+    signature: Signature,
+    seq_len: int | None,
+    batch_size: int,
+    state: object,
+    *,
+    unbatched: bool = False,
+    stream: bool = False,
 ) -> tuple[Array, Array | None]:
     """Return h_0 and, where the cell has one, c_0: in the shapes that the plan has for them.
 
     A batch axis of 1 stands for every row. The states of one sequence, `unbatched`, have no batch axis. `seq_len` is
-    None where x has no axis that could be taken for another: a list, a packed sequence.
+    None where x has no axis that could be taken for another: a list, a packed sequence. Of a `stream` there is no x.
     """
     if hasattr(state, "last_output") and hasattr(state, "state"):
         raise TypeError(
@@ -56,21 +62,21 @@ def read_state(
         )
     parts = state_parts(signature, state)
     arrays = [
-        _read(signature, seq_len, batch_size, part, name, unbatched)
+        _read(signature, seq_len, batch_size, part, name, unbatched, stream)
         for part, name in zip(parts, ("h_0", "c_0"), strict=False)
     ]
     return arrays[0], arrays[1] if len(arrays) == 2 else None
 
 
 def _read(
-    signature: Signature, seq_len: int | None, batch_size: int, part: object, name: str, unbatched: bool
+    signature: Signature, seq_len: int | None, batch_size: int, part: object, name: str, unbatched: bool, stream: bool
 ) -> Array:
     array: NDArray[Any] = real_array(part, signature.head, name)
     hidden = signature.output_size if name == "h_0" else signature.hidden_size
     shape = (signature.num_layers * signature.num_directions, batch_size, hidden)
     if unbatched:
         if array.shape != (shape[0], hidden):
-            _refuse_unbatched(signature, shape, array.shape, name)
+            _refuse_unbatched(signature, shape, array.shape, name, stream)
         array = array[:, None]
     if array.shape != shape:
         if array.shape != (shape[0], 1, hidden):
@@ -79,15 +85,19 @@ def _read(
     return ready(array, signature.dtype, signature.head, name)
 
 
-def _refuse_unbatched(signature: Signature, full: Shape, shape: Shape, name: str) -> NoReturn:
+def _refuse_unbatched(signature: Signature, full: Shape, shape: Shape, name: str, stream: bool) -> NoReturn:
     expected = (full[0], full[2])
     axes = signature.state_axes(name).replace(" batch,", "")
     read = f"x is one sequence (time, features), so its state has no batch axis either: {axes}."
+    give = "give x its batch axis"
+    if stream:
+        read = f"The stream is one sequence (batch_size=None), whose state has no batch axis: {axes}."
+        give = "make the stream with batch_size=1"
     advice = "To continue a sequence pass `result.state`; to start one pass nothing."
     if shape == full:
-        advice = f"Pass {name}[:, 0], or give x its batch axis."
+        advice = f"Pass {name}[:, 0], or {give}."
     elif shape == (1, *expected):
-        advice = f"Pass {name}[0], or give x its batch axis and the state its own behind the layers."
+        advice = f"Pass {name}[0], or {give} and the state its own behind the layers."
     elif shape == expected[1:]:
         advice = _missing_layers(signature, name, expected[0])
     elif shape == expected[::-1]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from numrnn import _jit
+from numrnn import _jit, _threads
 from numrnn.engine import forward, forward_plans
 from numrnn.engine.buffers import aligned, flat, reset_flags
 from numrnn.engine.panels import Panels
@@ -32,9 +32,9 @@ class Steps:
         self._panels = panels
         self._now = 0
         dtype, has_c = plan.dtype, plan.spec.has_cell_state
-        self._hidden = aligned(2 * int(np.prod(plan.state_shape)), dtype)[: 2 * int(np.prod(plan.state_shape))]
-        self._hidden = self._hidden.reshape(2, *plan.state_shape)
-        self._cells = np.empty((plan.num_layers, 2, *plan.cell_shape[1:]) if has_c else (plan.num_layers, 1), dtype)
+        self._hidden = aligned(2 * math.prod(plan.state_shape), dtype).reshape(2, *plan.state_shape)
+        cells = (plan.num_layers, 2, *plan.cell_shape[1:]) if has_c else (plan.num_layers, 1)
+        self._cells = aligned(math.prod(cells), dtype).reshape(cells)
         self._layers = [self._ready(layer) for layer in range(plan.num_layers)] if not _jit.DISABLED else []
         self.put(h, c)
 
@@ -59,8 +59,10 @@ class Steps:
             return self._step_by_reference(x)
         below, then = flat(x), 1 - self._now
         for layer in self._layers:
-            called, arrays = layer[self._now]
-            launch.run(*called, below, *arrays)
+            (twins, n_threads, request), arrays = layer[self._now]
+            if n_threads > 1:  # the setting may have changed
+                n_threads = min(n_threads, _threads.get_num_threads())
+            launch.run(twins, n_threads, request, below, *arrays)
             below = arrays[2]
         self._now = then
         top: Array = self._hidden[then, -1]

@@ -31,9 +31,9 @@ def not_yet(head: str, argument: str, reason: str, *advice: str) -> NotImplement
     return NotImplementedError(explain(head, f"`{argument}` is not implemented in this version: {reason}.", *advice))
 
 
-def count(head: str, name: str, value: object, *, least: int = 1) -> int:
-    """An integer of `least` or more; any integer type except bool."""
-    if type(value) is int and value >= least:
+def count(head: str, name: str, value: object, *, least: int = 1, most: int | None = None) -> int:
+    """An integer of `least` or more, and `most` at most; any integer type except bool."""
+    if type(value) is int and value >= least and most is None:
         return value
     problem = f"`{name}` should be an int of {least} or more, got {kind_of(value)}."
     if isinstance(value, bool | np.bool_):
@@ -44,6 +44,8 @@ def count(head: str, name: str, value: object, *, least: int = 1) -> int:
         raise TypeError(explain(head, problem)) from error
     if number < least:
         raise ValueError(explain(head, f"`{name}` should be an int of {least} or more, got {number}."))
+    if most is not None and number > most:
+        raise ValueError(explain(head, f"`{name}` should be an int of {most} at most, got {number}."))
     return number
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, TypeAlias, final
+from typing import Any, ClassVar, TypeAlias, final
 
 from numpy.typing import DTypeLike
 
@@ -26,6 +26,8 @@ _Shared: TypeAlias = tuple[bool, bool]
 
 class Cell(RecurrentWeights):
     """One step of one layer of one direction; abstract."""
+
+    _kind: ClassVar[str] = "cell"
 
     @abstractmethod
     def __init__(self) -> None: ...
@@ -109,7 +111,8 @@ class Cell(RecurrentWeights):
     def _read(self, x: object, hx: object, n_threads: int | None, purpose: Purpose) -> tuple[Call, Shape, _Shared]:
         """The call as the engine takes it, the axes of x before its features, and which states were one row."""
         of = self.signature
-        step = read_step(of, x, "x", "(batch, features), or (features,) for one row")
+        several = "A cell runs one step: for a sequence use a layer."
+        step = read_step(of, x, "x", "(batch, features), or (features,) for one row", several=several)
         rows = step.shape[:-1]
         steps = step.reshape(1, -1, of.input_size)
         plan = kept_plan(of, steps.shape, resolve(n_threads), purpose)
@@ -231,7 +234,7 @@ class RNNCell(Cell):
     Notes
     -----
     Parameters: `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`, as in PyTorch. For steps of a whole stack use
-    `layer.stream`, which allocates nothing anew.
+    `layer.stream`, whose `step` with `out=` allocates nothing.
 
     Examples
     --------
@@ -283,7 +286,7 @@ class LSTMCell(Cell):
     Notes
     -----
     Parameters: `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`, as in PyTorch. For steps of a whole stack use
-    `layer.stream`, which allocates nothing anew.
+    `layer.stream`, whose `step` with `out=` allocates nothing.
 
     Examples
     --------
@@ -335,7 +338,7 @@ class GRUCell(Cell):
     Notes
     -----
     Parameters: `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`, as in PyTorch. For steps of a whole stack use
-    `layer.stream`, which allocates nothing anew.
+    `layer.stream`, whose `step` with `out=` allocates nothing.
 
     Examples
     --------

@@ -21,14 +21,16 @@ class Fixed(HasParameters):
     """
 
     _derived: ClassVar[tuple[str, ...]] = ()
+    _kind: ClassVar[str] = "layer"
 
     def _connect(self) -> None:
         """Set the attributes that are not part of a pickle."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in self.__dict__ and not name.startswith("_"):
-            problem = f"`{name}` is fixed when the layer is made."
-            raise AttributeError(explain(self._head, problem, "Make a new layer; load_state_dict moves weights."))
+            problem = f"`{name}` is fixed when the {self._kind} is made."
+            advice = f"Make a new {self._kind}; load_state_dict moves weights."
+            raise AttributeError(explain(self._head, problem, advice))
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ class Recurrent(RecurrentWeights):
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
         """Say why RNN and GRU have no `proj_size`, before their constructors merely call it unknown."""
-        if "proj_size" in options and "proj_size" not in cls.__annotations__:
+        if "proj_size" in options and "proj_size" not in inspect.signature(cls.__init__).parameters:
             problem = "`proj_size` is for LSTM alone: RNN and GRU have no projection."
             raise ValueError(explain(cls.__name__, problem, "For another output size put a Linear on top."))
         return super().__new__(cls)
@@ -269,8 +270,10 @@ class Recurrent(RecurrentWeights):
 
         Raises
         ------
+        NotImplementedError
+            A bidirectional layer.
         ValueError
-            A bidirectional layer; a wrong shape of `state`.
+            A batch_size below 1; a wrong shape of `state`.
         TypeError
             A state of the wrong kind.
 
@@ -286,6 +289,7 @@ class Recurrent(RecurrentWeights):
 
     def _snapshot(self) -> Self:
         """The layer with its present weights, which do not change any more."""
+        self._panels()  # packed once, for the layer and all its streams
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         return twin
@@ -321,7 +325,7 @@ class Recurrent(RecurrentWeights):
     ) -> Dropout | None:
         """The dropout of a call of `vjp`, from its arguments; None where there is none."""
         seed = seed_number(head, seed)
-        t0, row0 = count(head, "t0", t0, least=0), count(head, "row0", row0, least=0)
+        t0, row0 = (count(head, name, at, least=0, most=2**62) for name, at in (("t0", t0), ("row0", row0)))
         if not self.dropout or self.num_layers == 1:
             return None
         seed = int(self._mask_seeds.integers(2**63)) if seed is None else seed

@@ -90,7 +90,8 @@ class RecurrentWeights(Fixed, ABC):
         ]
         total = sum(numbers[:1]) + sum(numbers[1:]) * (num_layers - 1)
         objects = 2048 * directions * num_layers  # names, dict entries and array headers of four or five arrays
-        memory.require(total * self.dtype.itemsize + objects, self._head, f"the weights of num_layers={num_layers}")
+        what = f"the weights of num_layers={num_layers}" if num_layers > 1 else "the weights"
+        memory.require(total * self.dtype.itemsize + objects, self._head, what)
         shapes = parameter_shapes(
             self._spec, self.input_size, self.hidden_size, num_layers, self.bias, directions, of.proj_size
         )

@@ -66,7 +66,7 @@ class Reversed(HasParameters):
     ------
     TypeError
         No layer.
-    ValueError
+    NotImplementedError
         A bidirectional layer.
 
     Notes
@@ -93,7 +93,7 @@ class Reversed(HasParameters):
             raise TypeError(explain(head, f"`layer` should be an RNN, LSTM or GRU, got {kind_of(layer)}."))
         if layer.bidirectional:
             advice = "Its `output` has the reverse direction as second half."
-            raise ValueError(explain(head, "`layer` is bidirectional: it reads both ways already.", advice))
+            raise NotImplementedError(explain(head, "`layer` is bidirectional: it reads both ways already.", advice))
         self.__dict__.update(layer=layer, keep_order=flag(head, "keep_order", keep_order))
 
     def __call__(

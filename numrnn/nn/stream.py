@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from numrnn._errors import explain, kind_of
 from numrnn._threads import resolve
 from numrnn._types import Array, ArrayLike, State, StateLike
-from numrnn.engine.arrays import is_ready
-from numrnn.engine.forms import OneSequence
+from numrnn.engine import memory
+from numrnn.engine.arrays import is_ready, real_array
 from numrnn.engine.one_step import read_step
 from numrnn.engine.plan import kept_plan, plan_call
 from numrnn.engine.states import read_state
@@ -29,9 +29,9 @@ __all__ = ["Stream"]
 class Stream:
     """A layer and its states, moved forward by `step` and `run`; made by `layer.stream`.
 
-    Everything is allocated when the stream is made, for the layer's weights of that moment: later changes of the layer
-    are not seen. Steps, chunks and whole sequences give the same bits. One stream is for one thread at a time; forks
-    are independent.
+    What a step needs is made ready with the stream, for the layer's weights of that moment: later changes of the layer
+    are not seen, and `step` with `out` allocates nothing. Steps, chunks and whole sequences give the same bits. One
+    stream is for one thread at a time; forks are independent.
 
     Attributes
     ----------
@@ -50,26 +50,31 @@ class Stream:
     True
     """
 
-    __slots__ = ("_layer", "_rows", "_shapes", "_steps", "batch_size")
-
-    batch_size: int | None
+    __slots__ = ("_batch_size", "_layer", "_rows", "_shapes", "_steps")
 
     def __init__(self, layer: Recurrent, batch_size: int | None, state: StateLike | None) -> None:
         of = layer.signature
         if of.num_directions == 2:
             advice = "Run the layer over the whole sequence, or make it with bidirectional=False."
             problem = "a bidirectional layer has no stream: its reverse half begins at the end of the sequence."
-            raise ValueError(explain(of.head, problem, advice))
-        self.batch_size = None if batch_size is None else count(of.head, "batch_size", batch_size)
-        self._rows = () if self.batch_size is None else (self.batch_size,)
-        n_rows = 1 if self.batch_size is None else self.batch_size
+            raise NotImplementedError(explain(of.head, problem, advice))
+        self._batch_size = None if batch_size is None else count(of.head, "batch_size", batch_size)
+        self._rows = () if self._batch_size is None else (self._batch_size,)
+        n_rows = self._n_rows
+        most = 2 * of.num_layers * n_rows * (of.output_size + of.hidden_size) * of.dtype.itemsize
+        memory.require(most, of.head, f"the states of batch_size={n_rows}")
         h_0, c_0 = None, None
         if state is not None:
-            h_0, c_0 = read_state(of, 1, n_rows, state, unbatched=self.batch_size is None)
+            h_0, c_0 = read_state(of, 1, n_rows, state, unbatched=not self._rows, stream=True)
         self._layer = layer
         self._shapes = (*self._rows, of.input_size), (*self._rows, of.output_size)
         plan = kept_plan(of._replace(batch_first=False), (1, n_rows, of.input_size), resolve(None), "output")
         self._steps = Steps(plan, layer._panels(), h_0, c_0)
+
+    @property
+    def batch_size(self) -> int | None:
+        """Rows that move together; None for one sequence."""
+        return self._batch_size
 
     def step(self, x_t: ArrayLike, out: Array | None = None) -> Array:
         """Move one step forward.
@@ -79,7 +84,7 @@ class Stream:
         x_t : array (N, input_size), or (input_size,) where batch_size is None
             Real numbers of any kind; cast to the layer's dtype, never changed.
         out : array (N, H_out) or (H_out,), optional
-            Where the result goes, in the layer's dtype.
+            Where the result goes, in the layer's dtype; of any strides, also a memory map.
 
         Returns
         -------
@@ -107,7 +112,7 @@ class Stream:
             x_t = self._read(x_t)
         if out is None:
             out = np.empty(gives, of.dtype)
-        elif not (type(out) is np.ndarray and out.shape == gives and out.dtype == of.dtype and out.flags.writeable):
+        elif not (isinstance(out, np.ndarray) and out.shape == gives and out.dtype == of.dtype and out.flags.writeable):
             self._refuse_out(out)
         out[...] = self._steps.step(x_t).reshape(gives)
         return out
@@ -137,10 +142,7 @@ class Stream:
         >>> numrnn.GRU(4, 8).stream(batch_size=3).run(np.zeros((5, 3, 4))).shape
         (5, 3, 8)
         """
-        call = plan_call(self._layer, x_chunk, None, n_threads=None)
-        one = isinstance(call.form, OneSequence)
-        if (call.form is not None and not one) or one != (not self._rows) or call.plan.batch_size != self._n_rows:
-            self._refuse_chunk(x_chunk)
+        call = plan_call(self._layer, self._read_chunk(x_chunk), None, n_threads=None)
         run = self._layer._run(call._replace(h_0=self._steps.h, c_0=self._steps.c))
         output = self._layer._result(call, run).output
         self._steps.put(run.h_n, run.c_n)
@@ -204,26 +206,37 @@ class Stream:
     def _read(self, x_t: object) -> Array:
         of, (given, _) = self._layer.signature, self._shapes
         axes = "(features,)" if not self._rows else f"(batch, features) with batch {self.batch_size}"
-        array = read_step(of, x_t, "x_t", axes)
+        made = f"The stream was made with batch_size={self.batch_size}: x_t is {axes}."
+        array = read_step(of, x_t, "x_t", axes, len(given), "Several steps go to `run`.")
         if array.shape != given:
-            read = f"The stream was made with batch_size={self.batch_size}: x_t is {axes}."
-            raise ValueError(explain(of.head, f"`x_t` has shape {array.shape}, expected {given}.", read))
+            raise ValueError(explain(of.head, f"`x_t` has shape {array.shape}, expected {given}.", made))
         return array
 
-    def _refuse_chunk(self, x_chunk: object) -> NoReturn:
+    def _read_chunk(self, x_chunk: object) -> NDArray[Any]:
+        """An array with the axes of a chunk of this stream."""
         of = self._layer.signature
-        axes = "(time, features)" if not self._rows else f"{of.axes}, batch {self.batch_size}"
-        shape = getattr(x_chunk, "shape", None)
-        got = f"shape {shape}" if isinstance(shape, tuple) else kind_of(x_chunk)
-        problem = f"`x_chunk` should be an array {axes}, got {got}."
+        if hasattr(x_chunk, "last_output"):
+            raise TypeError(explain(of.head, "`x_chunk` is a whole result.", "Pass its output: result.output."))
+        if isinstance(x_chunk, list | tuple) and any(getattr(item, "ndim", 0) > 0 for item in x_chunk):
+            problem = f"`x_chunk` is a {type(x_chunk).__name__} of arrays, expected one array."
+            raise ValueError(explain(of.head, problem, "Rows of a stream move together: stack them."))
+        array = real_array(x_chunk, of.head, "x_chunk")
+        shape, batch_axis = array.shape, 0 if of.batch_first else 1
+        rank, features = 2 + len(self._rows), of.input_size
+        if len(shape) == rank and shape[-1] == features and (not self._rows or shape[batch_axis] == self.batch_size):
+            return array
+        axes = "(time, features) with" if not self._rows else f"{of.axes} with batch {self.batch_size} and"
         advice = f"The stream was made with batch_size={self.batch_size}."
         if shape == self._shapes[0]:
             advice = "One step goes to `step`."
-        elif self._rows and isinstance(shape, tuple) and len(shape) == 3 and self.batch_size in shape[:2]:
+        elif len(shape) == rank and shape[-1] != features:
+            advice = f"Features are the last axis: pass {features} of them."
+        elif self._rows and len(shape) == 3 and self.batch_size in shape[:2]:
             advice = "Its axes look swapped: pass x_chunk.swapaxes(0, 1)."
+        problem = f"`x_chunk` has shape {shape}, expected {axes} {features} features."
         raise ValueError(explain(of.head, problem, advice))
 
-    def _refuse_out(self, out: object) -> None:
+    def _refuse_out(self, out: object) -> NoReturn:
         of, (_, gives) = self._layer.signature, self._shapes
         wanted = f"a writable array of shape {gives} and dtype {of.dtype.name}"
         if not isinstance(out, np.ndarray):
@@ -253,7 +266,7 @@ class Stream:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # copies and pickles are made anew: what a stream has ready are views of its own states
-        return Stream, (self._layer, self.batch_size, self.state)
+        return Stream, (self._layer, self._batch_size, self.state)
 
     def __repr__(self) -> str:
         batch = "" if self.batch_size is None else f"batch_size={self.batch_size}"
