@@ -23,7 +23,7 @@ from numrnn.kernels.tile import (
 
 @kernel
 def before_epilogue(
-    pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
+    cell, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
     target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue`. Regions of `target`: r * h_{t-1}, z, the candidate's input side."""
@@ -67,7 +67,7 @@ def before_finish(
 
 @kernel
 def before_epilogue_backward(
-    hidden_size, units_from, units_to, table, row, rows,
+    cell, hidden_size, units_from, units_to, table, row, rows,
     before, before_field, before_shift, cells, cells_field, cells_shift,
     output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
     arena, d_h, d_c, state_stride, slab,

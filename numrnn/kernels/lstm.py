@@ -24,7 +24,7 @@ from numrnn.kernels.tile import (
 
 @kernel
 def lstm_epilogue(
-    pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
+    cell, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
     target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue`. Equations: reference.lstm_step. Cost: 5 activations a unit."""
@@ -50,7 +50,7 @@ def lstm_epilogue(
 
 @kernel
 def lstm_epilogue_backward(
-    hidden_size, units_from, units_to, table, row, rows,
+    cell, hidden_size, units_from, units_to, table, row, rows,
     before, before_field, before_shift, cells, cells_field, cells_shift,
     output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
     arena, d_h, d_c, state_stride, slab,

@@ -15,7 +15,7 @@ A cell (`_jit.CellTag`) gives kernels; "rows" are offsets through a field of the
 
 product             `tile.full_product` or `tile.split_product`
 
-epilogue            pre-activations of one tile to its new state, one step
+epilogue            pre-activations of one tile to its new state, one step; with the cell itself as first argument
     pre               (rows, 4, LANES)   read      hidden units from `unit` on, biases included
     before, cells     rows               read      h_{t-1}, c_{t-1}
     target            rows               written   h_t, or what the second stage multiplies (one `region` a value)
@@ -26,7 +26,7 @@ finish              pre-activations of the second stage to h_t
     operand           rows               read      what `epilogue` left in `target`
     output            rows               written   h_t
 
-epilogue_backward   adjoints of one step's pre-activations, for `rows` rows from line `row` of the table on
+epilogue_backward   adjoints of one step's pre-activations, for `rows` rows from line `row` of the table on; likewise
     before .. saved   as above           read
     d_output          rows               read      the adjoint of h_t from outside, where has_d_output
     arena             d_h, d_c + ROW_STATE * state_stride
@@ -220,7 +220,7 @@ def forward_task(cell, task, plan, x, panels, h_0, output, saved, scratch, reset
                     before, before_field, before_shift, output_size, panels, at + weights_at,
                 )  # fmt: skip
                 cell.epilogue(
-                    pre, rows, panel * header[PANEL_UNITS], hidden_size, table, row,
+                    cell, pre, rows, panel * header[PANEL_UNITS], hidden_size, table, row,
                     before, before_field, before_shift, cells, cells_field, cells_shift,
                     target, target_field, target_shift, header[REGION],
                     saved, (t + 1) * header[C_STEP], t * header[GATES_STEP], header[KEEP],

@@ -218,7 +218,7 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
                 panels_from, panels_to, arena, d_h, stride, pre, header[ZEROS_AT],
             )  # fmt: skip
         cell.epilogue_backward(
-            hidden_size, units_from, units_to, table, first, alive,
+            cell, hidden_size, units_from, units_to, table, first, alive,
             before, before_field, before_shift, cells, cells_field, cells_shift,
             output, t * header[H_STEP], saved, (t + 1) * header[C_STEP], t * header[GATES_STEP],
             d_output, t * header[D_OUTPUT_STEP], has_d_output,

@@ -38,7 +38,7 @@ def relu_slope(dh, h):
 
 @kernel
 def rnn_epilogue(
-    activation, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift,
+    cell, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift,
     cells, cells_field, cells_shift,
     target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
 ):  # fmt: skip
@@ -47,12 +47,12 @@ def rnn_epilogue(
     for r in range(rows):
         at = table[(row + r) * ROW_FIELDS + target_field] + target_shift + unit
         for v in range(0, min(4 * size, hidden_size - unit), size):
-            store_tail(target, at + v, activation.value(load(pre, r * 4 * size + v)), hidden_size - unit - v)
+            store_tail(target, at + v, cell.activation(load(pre, r * 4 * size + v)), hidden_size - unit - v)
 
 
 @kernel
 def rnn_epilogue_backward(
-    activation, hidden_size, units_from, units_to, table, row, rows, before, before_field, before_shift,
+    cell, hidden_size, units_from, units_to, table, row, rows, before, before_field, before_shift,
     cells, cells_field, cells_shift,
     output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
     arena, d_h, d_c, state_stride, slab,
@@ -69,83 +69,25 @@ def rnn_epilogue_backward(
                 dh = dh + load_tail(d_output, table[line + ROW_D_OUTPUT] + d_output_shift + unit, valid)
             h = load_tail(output, table[line + ROW_H] + output_shift + unit, valid)
             store(arena, state_at + unit, splat(arena, 0.0))
-            store_tail(arena, slab + table[line + ROW_SLAB] + unit, activation.slope(dh, h), valid)
-
-
-TANH = CellTag("tanh", value=tanh_of, slope=tanh_slope)
-RELU = CellTag("relu", value=relu_of, slope=relu_slope)
-
-
-@kernel
-def rnn_tanh_epilogue(
-    pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
-    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
-):  # fmt: skip
-    """`rnn_epilogue` with tanh."""
-    rnn_epilogue(
-        TANH, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift,
-        cells, cells_field, cells_shift, target, target_field, target_shift, region,
-        saved, c_next_shift, gates_shift, keep,
-    )  # fmt: skip
-
-
-@kernel
-def rnn_tanh_epilogue_backward(
-    hidden_size, units_from, units_to, table, row, rows,
-    before, before_field, before_shift, cells, cells_field, cells_shift,
-    output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
-    arena, d_h, d_c, state_stride, slab,
-):  # fmt: skip
-    """`rnn_epilogue_backward` with tanh."""
-    rnn_epilogue_backward(
-        TANH, hidden_size, units_from, units_to, table, row, rows, before, before_field, before_shift,
-        cells, cells_field, cells_shift, output, output_shift, saved, c_next_shift, gates_shift,
-        d_output, d_output_shift, has_d_output,
-        arena, d_h, d_c, state_stride, slab,
-    )  # fmt: skip
-
-
-@kernel
-def rnn_relu_epilogue(
-    pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
-    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
-):  # fmt: skip
-    """`rnn_epilogue` with relu."""
-    rnn_epilogue(
-        RELU, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift,
-        cells, cells_field, cells_shift, target, target_field, target_shift, region,
-        saved, c_next_shift, gates_shift, keep,
-    )  # fmt: skip
-
-
-@kernel
-def rnn_relu_epilogue_backward(
-    hidden_size, units_from, units_to, table, row, rows,
-    before, before_field, before_shift, cells, cells_field, cells_shift,
-    output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
-    arena, d_h, d_c, state_stride, slab,
-):  # fmt: skip
-    """`rnn_epilogue_backward` with relu."""
-    rnn_epilogue_backward(
-        RELU, hidden_size, units_from, units_to, table, row, rows, before, before_field, before_shift,
-        cells, cells_field, cells_shift, output, output_shift, saved, c_next_shift, gates_shift,
-        d_output, d_output_shift, has_d_output,
-        arena, d_h, d_c, state_stride, slab,
-    )  # fmt: skip
+            store_tail(arena, slab + table[line + ROW_SLAB] + unit, cell.slope(dh, h), valid)
 
 
 RNN_TANH = CellTag(
     "rnn_tanh",
     product=full_product,
-    epilogue=rnn_tanh_epilogue,
-    epilogue_backward=rnn_tanh_epilogue_backward,
+    epilogue=rnn_epilogue,
+    epilogue_backward=rnn_epilogue_backward,
+    activation=tanh_of,
+    slope=tanh_slope,
     **ONE_STAGE,
 )
 RNN_RELU = CellTag(
     "rnn_relu",
     product=full_product,
-    epilogue=rnn_relu_epilogue,
-    epilogue_backward=rnn_relu_epilogue_backward,
+    epilogue=rnn_epilogue,
+    epilogue_backward=rnn_epilogue_backward,
+    activation=relu_of,
+    slope=relu_slope,
     **ONE_STAGE,
 )
 
