@@ -20,9 +20,8 @@ LONG += [Case("lstm", 1, 700, 5, 130, dtype="float32")]
 def test_recomputation_changes_nothing(case):
     problem, layer = make_problem(case), make_layer(case)
     expected = layer_answers(layer, problem)
-    for recompute in (True, 1, 7, 10**6):
-        for n_threads in (1, 2):
-            assert_same_bits(layer_answers(layer, problem, recompute=recompute, n_threads=n_threads), expected)
+    for recompute, n_threads in ((True, 2), (1, 1), (7, 2)):
+        assert_same_bits(layer_answers(layer, problem, recompute=recompute, n_threads=n_threads), expected)
 
 
 @pytest.mark.parametrize("case", LONG[:4], ids=str)
