@@ -1,6 +1,7 @@
 """Measuring numrnn beside other libraries: the command `numrnn bench`, and what the asv suite shares with it.
 
-cases -> peers (one library each) -> worker (a library in its process) -> processes, measure (turns) -> report.
+cases -> peers (one library each) -> worker (a library in its process) -> processes, measure (turns) -> report. For a
+roofline: caches -> ceilings (the machine) and work (a case) -> roofline (its bound).
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64"), help="default: float32")
     parser.add_argument("--repeats", type=int, default=10, help="turns of each library (default: 10)")
     parser.add_argument("--burst", type=float, default=0.1, metavar="SECONDS", help="length of a turn (default: 0.1)")
+    parser.add_argument(
+        "--roofline",
+        action="store_true",
+        help="also measure what caches and arithmetic of this machine allow, and say how near each case comes to its "
+        "bound, and what the bound is",
+    )
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="also write all samples there")
 
 
@@ -48,7 +55,7 @@ def main(options: argparse.Namespace) -> int:
     from numrnn.bench.measure import measure
     from numrnn.bench.peers import PEERS
     from numrnn.bench.processes import usable_threads
-    from numrnn.bench.report import as_json, as_table
+    from numrnn.bench.report import as_json, as_roofline, as_table
 
     try:
         peers = [] if options.against in ("", "none") else _names(options.against, PEERS[1:], "--against")
@@ -73,8 +80,13 @@ def main(options: argparse.Namespace) -> int:
         for cell in cells
         for shape, shortest in shapes
     ]
-    outcomes, absent = measure(cases, peers, threads=threads, repeats=options.repeats, burst_seconds=options.burst)
+    outcomes, absent = measure(
+        cases, peers, threads=threads, repeats=options.repeats, burst_seconds=options.burst, roofline=options.roofline
+    )
     print(as_table(outcomes, absent, threads=threads))
+    if options.roofline:
+        print()
+        print(as_roofline(outcomes))
     if options.json is not None:
         options.json.write_text(
             json.dumps(as_json(outcomes, absent, threads=threads), indent=1) + "\n", encoding="utf-8"

@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from numrnn.bench.caches import levels
 from numrnn.bench.cases import Case
+from numrnn.bench.ceilings import Ceilings
 from numrnn.bench.processes import Worker, WorkerError
+from numrnn.bench.roofline import Bound, Machine, bound_of, thread_counts
 
 __all__ = ["Outcome", "Timing", "largest_difference", "measure"]
 
@@ -47,7 +50,8 @@ class Timing:
 class Outcome:
     """One case: the libraries that were measured, why others were not, and the peaks seen in the whole run.
 
-    `twin` is numrnn alone on the dense twin of a ragged case, measured in turn with it.
+    `twin` is numrnn alone on the dense twin of a ragged case, measured in turn with it. `bound` is the time that our
+    calls cannot undercut on `machine`, where a roofline was asked for.
     """
 
     case: Case
@@ -56,6 +60,8 @@ class Outcome:
     mismatches: dict[str, str] = field(default_factory=dict)
     peaks: list[float] = field(default_factory=list)
     twin: Outcome | None = None
+    bound: Bound | None = None
+    machine: Machine | None = None
 
     def ratio(self, statistic: str) -> tuple[float, str] | None:
         """Time of the fastest peer over ours, and that peer's name; above 1 numrnn is ahead."""
@@ -86,6 +92,12 @@ class Outcome:
         if self.gflops is None or not self.peaks:
             return None
         return self.gflops / max(self.peaks)
+
+    def share_of_bound(self, statistic: str) -> float | None:
+        """The bound over our time; 1 cannot be reached."""
+        if self.bound is None or "numrnn" not in self.timings:
+            return None
+        return self.bound.seconds / float(getattr(self.timings["numrnn"], statistic))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +133,13 @@ def largest_difference(theirs: dict[str, NDArray[Any]], ours: dict[str, NDArray[
 
 
 def measure(
-    cases: Sequence[Case], peers: Sequence[str], *, threads: int, repeats: int, burst_seconds: float
+    cases: Sequence[Case],
+    peers: Sequence[str],
+    *,
+    threads: int,
+    repeats: int,
+    burst_seconds: float,
+    roofline: bool = False,
 ) -> tuple[list[Outcome], dict[str, str]]:
     """Measure numrnn and `peers` on each case.
 
@@ -137,6 +155,8 @@ def measure(
         How many turns each library has.
     burst_seconds
         How long a turn lasts; at least one call.
+    roofline
+        Whether the machine's ceilings are measured too, once for each of our turns, and each case gets its bound.
 
     Returns
     -------
@@ -164,6 +184,7 @@ def measure(
             dense["numrnn"] = stack.enter_context(Worker("numrnn", threads))
             dense["numrnn"].ask("load")
         peaks: dict[str, list[float]] = {case.dtype: [] for case in cases}
+        gauge = _Gauge(threads) if roofline else None
         for number, case in enumerate(cases, 1):
             _notice(f"[{number}/{len(cases)}] {case}")
             outcome = Outcome(case, peaks=peaks[case.dtype])
@@ -172,7 +193,9 @@ def measure(
             if case.shortest is not None:
                 outcome.twin = Outcome(case.dense_twin, peaks=outcome.peaks)
                 players += _set_up(outcome.twin, dense, versions, folder)
-            _take_turns(players, repeats, burst_seconds)
+            _take_turns(players, repeats, burst_seconds, gauge)
+        if gauge is not None:
+            gauge.bound_all(outcomes)
     return outcomes, absent
 
 
@@ -199,8 +222,33 @@ def _set_up(outcome: Outcome, workers: dict[str, Worker], versions: dict[str, st
         yield _Player(outcome, name, worker, max(1, math.ceil(SAMPLE_SECONDS / seconds)))
 
 
-def _take_turns(players: list[_Player], repeats: int, burst_seconds: float) -> None:
-    """Bursts in turn, one process busy at a time; the peak is measured between them."""
+class _Gauge:
+    """Collects the machine's ceilings for every dtype and number of threads that the cases have."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._found: dict[tuple[str, int], Ceilings] = {}
+
+    def measure(self, case: Case, worker: Worker) -> None:
+        """Measure once more what a case needs."""
+        for n in thread_counts(case, self._threads):
+            now = Ceilings(**worker.ask("ceilings", threads=n, dtype=case.dtype))
+            before = self._found.get((case.dtype, n), now)
+            self._found[case.dtype, n] = Ceilings.best((before, now))
+
+    def bound_all(self, outcomes: list[Outcome]) -> None:
+        """Give each case that was measured its bound, from the best ceilings of the whole run."""
+        caches, source = levels()
+        for outcome in outcomes:
+            dtype = outcome.case.dtype
+            if "numrnn" in outcome.timings:
+                found = {n: each for (name, n), each in self._found.items() if name == dtype}
+                outcome.machine = Machine(caches, source, found)
+                outcome.bound = bound_of(outcome.case, self._threads, outcome.machine)
+
+
+def _take_turns(players: list[_Player], repeats: int, burst_seconds: float, gauge: _Gauge | None) -> None:
+    """Bursts in turn, one process busy at a time; the peak, and for a roofline more, is measured between them."""
     for turn in range(repeats):
         _notice(f"    turn {turn + 1}/{repeats}", passing=True)
         for player in list(players):
@@ -210,6 +258,8 @@ def _take_turns(players: list[_Player], repeats: int, burst_seconds: float) -> N
                 outcome.timings[name].seconds += reply["seconds"]
                 if name == "numrnn":
                     outcome.peaks.append(worker.ask("peak", dtype=outcome.case.dtype)["gflops"])
+                    if gauge is not None:
+                        gauge.measure(outcome.case, worker)
             except WorkerError as error:
                 outcome.refusals[name] = str(error)
                 del outcome.timings[name]

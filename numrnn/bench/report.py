@@ -1,13 +1,15 @@
-"""The table of a measurement, and the same as JSON."""
+"""The table of a measurement, that of its roofline, and both as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from numrnn.bench.ceilings import Ceilings
 from numrnn.bench.measure import Outcome
+from numrnn.bench.roofline import Machine
 
-__all__ = ["as_json", "as_table"]
+__all__ = ["as_json", "as_roofline", "as_table"]
 
 
 def _milliseconds(seconds: float) -> str:
@@ -104,11 +106,87 @@ def as_table(outcomes: Sequence[Outcome], absent: dict[str, str], *, threads: in
     return "\n".join([*lines, *(["", *remarks] if remarks else [])])
 
 
+def as_roofline(outcomes: Sequence[Outcome]) -> str:
+    """Render how near each case comes to its bound, what the bound is, and the machine's ceilings, as plain text."""
+    head = [
+        "cell",
+        "N",
+        "T",
+        "I",
+        "H",
+        "pass",
+        "ms",
+        "bound",
+        "share",
+        "median",
+        "bound by",
+        "of it",
+        "threads",
+        "act.",
+    ]
+    rows = []
+    for outcome in outcomes:
+        ours, bound = outcome.timings.get("numrnn"), outcome.bound
+        cells = [outcome.case.cell, *outcome.case.sizes, outcome.case.mode]
+        shares = [outcome.share_of_bound(statistic) for statistic in ("minimum", "median")]
+        if ours is None or bound is None:
+            rows.append(cells + ["-"] * (len(head) - len(cells)))
+            continue
+        cells += [_milliseconds(ours.minimum), _milliseconds(bound.seconds)]
+        cells += ["-" if share is None else f"{share:.0%}" for share in shares]
+        cells += [bound.name, f"{bound.parts[bound.name] / bound.seconds:.0%}", str(bound.threads)]
+        rows.append([*cells, f"{bound.activations / ours.minimum:.0%}"])
+    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
+    left = ("cell", "pass", "bound by")
+    lines = [
+        "  ".join(
+            cell.ljust(width) if title in left else cell.rjust(width)
+            for title, cell, width in zip(head, row, widths, strict=True)
+        ).rstrip()
+        for row in [head, *rows]
+    ]
+    machines = {outcome.case.dtype: outcome.machine for outcome in outcomes if outcome.machine is not None}
+    return "\n".join(
+        [
+            "Roofline: a bound that numrnn's time cannot undercut, and its share of the fastest and the median time.",
+            "It has the products, the weights that they read, launches and meetings of threads, but no activations:",
+            '"act." is what they would take by themselves, as a share of the fastest time.',
+            "",
+            *lines,
+            *(line for dtype, machine in machines.items() for line in ["", *_ceilings(dtype, machine)]),
+        ]
+    )
+
+
+def _ceilings(dtype: str, machine: Machine) -> list[str]:
+    caches = ", ".join(
+        f"{level.name} {level.size / 2**20:g} MiB" + " for all cores" * level.shared
+        if level.size >= 1 << 20
+        else f"{level.name} {level.size / 2**10:g} KiB"
+        for level in machine.levels
+    )
+    lines = [f"Caches: {caches} ({machine.source})."]
+    for n in sorted(machine.ceilings):
+        each: Ceilings = machine.ceilings[n]
+        reads = ", ".join(f"{name} {rate * 1e-9:.0f}" for name, rate in each.read.items())
+        waits = f"a launch {each.launch * 1e6:.1f} us, "
+        if each.meeting:
+            waits += f"a meeting {each.meeting * 1e9:.0f} ns, "
+        lines += [
+            f"{n} thread{'s' * (n != 1)}: {each.flops * 1e-9:.1f} GFLOP/s ({dtype}), read GB/s {reads};",
+            f"    {waits}a dependent multiply-add {each.multiply_add * 1e9:.2f} ns, "
+            f"an activation {each.activation * 1e9:.2f} ns.",
+        ]
+    return lines
+
+
 def as_json(outcomes: Sequence[Outcome], absent: dict[str, str], *, threads: int) -> dict[str, Any]:
     """Return everything that was measured, all samples included."""
+    machines = {outcome.case.dtype: outcome.machine for outcome in outcomes if outcome.machine is not None}
     return {
         "threads": threads,
         "absent": absent,
+        "machines": {dtype: machine.as_dict() for dtype, machine in machines.items()},
         "cases": [
             outcome.case.as_dict()
             | {
@@ -119,6 +197,8 @@ def as_json(outcomes: Sequence[Outcome], absent: dict[str, str], *, threads: int
                 "gflops": outcome.gflops,
                 "peak": max(outcome.peaks, default=None),
                 "share_of_peak": outcome.share_of_peak,
+                "bound": None if outcome.bound is None else outcome.bound.as_dict(),
+                "share_of_bound": {name: outcome.share_of_bound(name) for name in ("minimum", "median")},
                 "refusals": outcome.refusals,
                 "mismatches": outcome.mismatches,
                 "dense_twin": None if outcome.twin is None else _libraries(outcome.twin),

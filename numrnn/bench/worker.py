@@ -4,6 +4,7 @@
     {"command": "prepare", "case": {...}, "path": "a.npz"}  -> {"seconds": 0.0039}  one call's results saved, then warm
     {"command": "burst", "number": 1, "length": 0.1}        -> {"seconds": [...]}   a call; a sample is `number` calls
     {"command": "peak", "dtype": "float32"}                 -> {"gflops": 214.1}    of fused multiply-adds
+    {"command": "ceilings", "threads": 2, "dtype": "float32"} -> {"read": {...}, ...}  the fields of `Ceilings`
 
 Whatever goes wrong is answered by {"error": "...", "kind": "missing" | "refused" | "failed"}. A reply is sent when the
 process has come to rest, so that threads that still spin do not disturb the library whose turn is next.
@@ -21,7 +22,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from numrnn.bench.caches import levels
 from numrnn.bench.cases import Case, make_problem
+from numrnn.bench.ceilings import Meter
 from numrnn.bench.peers import Job, Peer, PeerMissingError, load
 from numrnn.kernels import peak
 
@@ -38,11 +41,13 @@ class Session:
         self._name, self._threads = name, threads
         self._peer: Peer | None = None
         self._job: Job | None = None
+        self._meter: Meter | None = None
         self._commands: dict[str, Callable[..., dict[str, Any]]] = {
             "load": self.load,
             "prepare": self.prepare,
             "burst": self.burst,
             "peak": self.peak,
+            "ceilings": self.ceilings,
         }
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -96,6 +101,12 @@ class Session:
     def peak(self, dtype: str) -> dict[str, Any]:
         """Measure the machine's rate of fused multiply-adds, on as many threads."""
         return {"gflops": peak.measure(self._threads, dtype)}
+
+    def ceilings(self, threads: int, dtype: str) -> dict[str, Any]:
+        """Measure what this machine can do at most on so many threads."""
+        if self._meter is None:
+            self._meter = Meter(levels()[0])
+        return self._meter.measure(threads, dtype).as_dict()
 
 
 def _timed(call: Callable[[], Any], number: int) -> float:
