@@ -7,6 +7,18 @@ nox.options.sessions = ["lint", "types", "imports", "tests"]
 
 CODE = ["numrnn", "tests", "benchmarks", "noxfile.py"]
 
+# of each question's benchmarks the smallest cell, without other libraries: do they still run?
+QUICK = ["--quick", "--python=same", "--bench", r"'numrnn', 'rnn', '(32,100|1,16|call|step)", "--bench", "Activations"]
+# each question once: the LSTM at one or two sizes, with every library
+DASHBOARD = ["main~3..main", "--skip-existing-successful", "--attribute", "rounds=1"]
+for _bench in (
+    r"'lstm', '(32,100,64,128|1,100,32,64|1,10000|64,10\.\.|64,400|1,16,|call|step|training)",
+    r"'lstm', '1,256,256,256', 'forward', \d",
+    "Activations",
+    "bench_start",
+):
+    DASHBOARD += ["--bench", _bench]
+
 
 @nox.session
 def lint(session: nox.Session) -> None:
@@ -58,7 +70,9 @@ def bench_quick(session: nox.Session) -> None:
     """Whether the benchmarks run; their times mean nothing at these sizes."""
     session.install(".[bench]", "torch==2.13.0")
     session.run("numrnn", "bench", "--against", "torch", "--shapes", "8,10,16,32", "--repeats", "2", "--burst", "0.01")
+    session.run("asv", "machine", "--yes", silent=True)
     session.run("asv", "check", "--python=same")
+    session.run("asv", "run", *QUICK)
 
 
 @nox.session
@@ -66,3 +80,15 @@ def bench(session: nox.Session) -> None:
     """Measure beside every other library; takes minutes and wants an idle machine."""
     session.install(".[peers]")
     session.run("numrnn", "bench", *session.posargs)
+
+
+@nox.session
+def dashboard(session: nox.Session) -> None:
+    """Measure main's last commits and publish .asv/html, which needs no network; options replace those of `asv run`."""
+    session.install(".[bench]")
+    session.run("asv", "machine", "--yes", silent=True)
+    session.run(
+        "asv", "run", *(session.posargs or DASHBOARD), success_codes=[0, 2]
+    )  # 2: a benchmark failed; its gap shows
+    session.run("asv", "publish")
+    session.run("python", "-m", "benchmarks.selfcontained", ".asv/html")

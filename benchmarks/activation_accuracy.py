@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
+import benchmarks.common  # isort: skip  # noqa: F401  # sets the environment before numrnn is imported
 import numpy as np
 import numpy.typing as npt
 
@@ -45,31 +47,47 @@ def ordinal(y: Single) -> npt.NDArray[np.int64]:
     return np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
 
 
-def examine(
-    name: str, kernel: Callable[[Single, Single], None], reference: Callable[[Double], Double], every: int
-) -> None:
-    """Report on one function."""
-    worst, worst_at, low, high, fall, falls, before = 0.0, 0.0, np.inf, -np.inf, 0, 0, None
+@dataclass(slots=True)
+class Findings:
+    """The largest error in ulp and where; the range of results; where they fall, and the largest fall in ulp."""
+
+    worst: float = 0.0
+    worst_at: float = 0.0
+    low: float = np.inf
+    high: float = -np.inf
+    falls: int = 0
+    fall: int = 0
+
+
+def examine(kernel: Callable[[Single, Single], None], exact: Callable[[Double], Double], every: int) -> Findings:
+    """Compare a kernel with the exact function on one block in `every`."""
+    found, before = Findings(), None
     for x in ascending(every):
         y = np.empty_like(x)
         kernel(x, y)
-        expected = reference(x.astype(np.float64))
+        expected = exact(x.astype(np.float64))
         exponent = np.maximum(np.frexp(expected)[1], -125)
         error = np.where(np.abs(expected) < 2.0**-126, 0.0, np.abs(y - expected) * np.ldexp(1.0, 24 - exponent))
         k = int(error.argmax())
-        if error[k] > worst:
-            worst, worst_at = float(error[k]), float(x[k])
-        low, high = min(low, float(y.min())), max(high, float(y.max()))
+        if error[k] > found.worst:
+            found.worst, found.worst_at = float(error[k]), float(x[k])
+        found.low, found.high = min(found.low, float(y.min())), max(found.high, float(y.max()))
         order = ordinal(y)
         steps = np.diff(order, prepend=order[0] if before is None else before)
-        fall, falls, before = max(fall, -int(steps.min())), falls + int((steps < 0).sum()), order[-1]
+        found.fall, before = max(found.fall, -int(steps.min())), order[-1]
+        found.falls += int((steps < 0).sum())
+    return found
+
+
+def keeps_nan(kernel: Callable[[Single, Single], None]) -> bool:
+    """Whether every NaN stays one."""
     nan = (np.arange(1, 1 << 23, dtype=np.int32) + INFINITY).view(np.float32)
     y = np.empty_like(nan)
     kernel(nan, y)
-    sys.stdout.write(
-        f"{name}: {worst:.3f} ulp at {worst_at!r}; results in [{low!r}, {high!r}]; "
-        f"{falls} falls, the largest {fall} ulp; NaN kept: {bool(np.isnan(y).all())}\n"
-    )
+    return bool(np.isnan(y).all())
+
+
+FUNCTIONS = {"sigmoid": (activations.sigmoid_array, sigmoid), "tanh": (activations.tanh_array, np.tanh)}
 
 
 if __name__ == "__main__":
@@ -77,5 +95,9 @@ if __name__ == "__main__":
     parser.add_argument("--every", type=int, default=1)
     every = parser.parse_args().every
     sys.stdout.write(f"{simd.VECTOR_BYTES}-byte vectors, FMA: {simd.HAS_FMA}\n")
-    examine("sigmoid", activations.sigmoid_array, sigmoid, every)
-    examine("tanh", activations.tanh_array, np.tanh, every)
+    for name, (kernel, exact) in FUNCTIONS.items():
+        found = examine(kernel, exact, every)
+        sys.stdout.write(
+            f"{name}: {found.worst:.3f} ulp at {found.worst_at!r}; results in [{found.low!r}, {found.high!r}]; "
+            f"{found.falls} falls, the largest {found.fall} ulp; NaN kept: {keeps_nan(kernel)}\n"
+        )

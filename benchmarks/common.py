@@ -18,11 +18,11 @@ for _pool in ("NUMBA", "OMP", "MKL", "OPENBLAS"):  # NumPy and Numba read them w
 import numpy as np
 
 from numrnn import reference
-from numrnn.bench.cases import CELL_NAMES, Case, Problem, make_problem, read_shape
+from numrnn.bench.cases import CELL_NAMES, MODES, Case, Problem, make_problem, read_shape
 from numrnn.bench.measure import TOLERANCE, largest_difference
 from numrnn.bench.peers import PEERS, Job, PeerMissingError, load, thread_environment
 
-__all__ = ["BACKENDS", "CELLS", "RAGGED", "SHAPES", "prepared", "ready"]
+__all__ = ["BACKENDS", "CELLS", "MODES", "RAGGED", "SHAPES", "THREADS", "expected", "prepared", "ready"]
 
 BACKENDS = list(PEERS)
 CELLS = list(CELL_NAMES)
@@ -32,21 +32,37 @@ RAGGED = ["64,10..200,64,128", "64,200,64,128"]  # lengths drawn from a range, a
 os.environ.update(thread_environment(THREADS))  # the rest, read by each peer when it starts its threads
 
 
-def prepared(backend: str, cell: str, shape: str, mode: str) -> tuple[Job, Problem]:
-    """Set a case up in a library; NotImplementedError, which asv reads as "skip", if it is absent or cannot do it."""
+def prepared(
+    backend: str,
+    cell: str,
+    shape: str,
+    mode: str,
+    *,
+    dtype: str = "float32",
+    threads: int = THREADS,
+    change: Callable[[Problem], Problem] | None = None,
+) -> tuple[Job, Problem]:
+    """Set a case up in a library; NotImplementedError, which asv reads as "skip", if it is absent or cannot do it.
+
+    `change` may replace arrays of the problem. A library keeps the threads that its first problem in a process had.
+    """
     sizes, shortest = read_shape(shape)
-    problem = make_problem(Case(cell, sizes, mode, shortest=shortest))
+    problem = make_problem(Case(cell, sizes, mode, dtype, shortest))
+    if change is not None:
+        problem = change(problem)
+    if threads != THREADS:
+        os.environ.update(thread_environment(threads))
     try:
-        return load(backend, THREADS).prepare(problem), problem
+        return load(backend, threads).prepare(problem), problem
     except PeerMissingError as error:
         raise NotImplementedError(str(error)) from error
 
 
 @cache
-def ready(backend: str, cell: str, shape: str, mode: str) -> Callable[[], Any]:
+def ready(backend: str, cell: str, shape: str, mode: str, **options: Any) -> Callable[[], Any]:
     """Return a warm call whose results agree with the reference; made once a process, though `setup` runs often."""
-    job, problem = prepared(backend, cell, shape, mode)
-    difference, where = largest_difference(job.arrays(job.call()), _expected(problem))
+    job, problem = prepared(backend, cell, shape, mode, **options)
+    difference, where = largest_difference(job.arrays(job.call()), expected(problem))
     if not difference <= TOLERANCE[problem.case.dtype]:
         raise AssertionError(f"{backend}: {problem.case}: `{where}` is off by {difference:.1e} of its scale")
     for _ in range(3):
@@ -54,16 +70,16 @@ def ready(backend: str, cell: str, shape: str, mode: str) -> Callable[[], Any]:
     return job.call
 
 
-def _expected(problem: Problem) -> dict[str, Any]:
+def expected(problem: Problem) -> dict[str, Any]:
     """Compute a problem by the reference, in float64."""
     case = problem.case
     zero = np.zeros((1, case.shape[0], case.shape[3]))
     states = [zero] * len(case.spec.states)
     trace = reference.forward(case.spec, problem.parameters, problem.x, *states, lengths=problem.lengths)
-    expected = {"output": trace.output, "h_n": trace.h_n}
+    arrays = {"output": trace.output, "h_n": trace.h_n}
     if trace.c_n is not None:
-        expected["c_n"] = trace.c_n
+        arrays["c_n"] = trace.c_n
     if case.training:
         d_x, _, _, d_parameters = reference.backward(trace, problem.d_output)
-        expected |= {"x": d_x} | d_parameters
-    return expected
+        arrays |= {"x": d_x} | d_parameters
+    return arrays
