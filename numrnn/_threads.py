@@ -145,7 +145,7 @@ def can_meet(n_tasks: int) -> bool:
         at_once = bool(numba.threading_layer() != "tbb")
     except ValueError:  # no parallel kernel has run yet
         at_once = True
-    return at_once and n_tasks <= _processors()
+    return at_once and n_tasks <= processors()
 
 
 def did_not_meet() -> None:
@@ -154,6 +154,6 @@ def did_not_meet() -> None:
     _alone = _PATIENCE_LOST
 
 
-def _processors() -> int:
+def processors() -> int:
     """Processors that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -93,7 +93,7 @@ def test_tasks_that_cannot_meet_are_one_task(
     if reason == "layer":
         monkeypatch.setattr("numba.threading_layer", lambda: "tbb")
     elif reason == "processors":
-        monkeypatch.setattr(_threads, "_processors", lambda: 1)
+        monkeypatch.setattr(_threads, "processors", lambda: 1)
     elif reason == "busy":
         assert _threads._one_launch_at_a_time.acquire(blocking=False)
     else:

@@ -51,10 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Measure, print the table, and return the exit code: 1 if results differ or numrnn failed, 2 for an option."""
+    from numrnn._threads import processors
     from numrnn.bench.cases import CELL_NAMES, GRID, MODES, RAGGED, Case
     from numrnn.bench.measure import measure
     from numrnn.bench.peers import PEERS
-    from numrnn.bench.processes import usable_threads
     from numrnn.bench.report import as_json, as_roofline, as_table
 
     try:
@@ -62,7 +62,7 @@ def main(options: argparse.Namespace) -> int:
         cells = _names(options.cells, tuple(CELL_NAMES), "--cells")
         named = {"grid": GRID, "ragged": RAGGED}
         shapes = [_shape(part) for text in options.shapes for part in named.get(text, (text,))]
-        threads = usable_threads() if options.threads is None else options.threads
+        threads = processors() if options.threads is None else options.threads
         for name, value in (("--threads", threads), ("--repeats", options.repeats)):
             if value < 1:
                 raise ValueError(f"{name} {value}: expected 1 or more")

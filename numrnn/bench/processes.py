@@ -13,7 +13,7 @@ from typing import Any
 
 from numrnn.bench.peers import thread_environment
 
-__all__ = ["Worker", "WorkerError", "usable_threads"]
+__all__ = ["Worker", "WorkerError"]
 
 
 class WorkerError(RuntimeError):
@@ -22,11 +22,6 @@ class WorkerError(RuntimeError):
     def __init__(self, message: str, kind: str) -> None:
         super().__init__(message)
         self.kind = kind
-
-
-def usable_threads() -> int:
-    """Processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Worker:

@@ -34,7 +34,7 @@ def run(
     d_c_0 = np.empty((n_states, plan.batch_size, plan.hidden_size), plan.dtype) if plan.spec.has_cell_state else None
     found: dict[str, Array] = {}
     for layer in reversed(range(plan.num_layers)):
-        rows = slice(layer * plan.num_directions, (layer + 1) * plan.num_directions)
+        rows = plan.states_of(layer)
         d_output, gradients = _run_layer(
             saved,
             layer,
@@ -113,11 +113,10 @@ def _run_blocks(
     if segments is not None:
         k = len(segments.bounds)
         workspace = SCRATCHES[plan.dtype].borrow(plan.num_directions * segments.space.size)
-    rows = slice(layer * plan.num_directions, (layer + 1) * plan.num_directions)
     arrays = (
         flat(x),
         saved.panels.backward(layer),
-        flat(saved.h_0[rows]),
+        flat(saved.h_0[plan.states_of(layer)]),
         flat(saved.outputs[layer]),
         workspace,
         nothing if d_output is None else flat(d_output),

@@ -63,21 +63,18 @@ class Saved:
         if space.has_c:
             for d, c in enumerate(self.workspaces[layer][k].reshape(plan.num_directions, plan.batch_size, -1)):
                 space.cells(workspace, d)[0] = c
-        rows = slice(layer * plan.num_directions, (layer + 1) * plan.num_directions)
         scratch = SCRATCHES[plan.dtype].borrow(planned.scratch)
         arrays = (
             flat(x),
             self.panels.forward(layer),
-            flat(self.h_0[rows]),
+            flat(self.h_0[plan.states_of(layer)]),
             flat(self.outputs[layer]),
             workspace,
             scratch,
             reset_flags(self.resets),
         )
         block = forward_steps(plan, layer_sizes(plan, layer))
-        for first in range(begin, end, block):
-            twins = launch.FORWARD[plan.spec.name]
-            planned.run(twins, first, min(first + block, end), scratch, arrays, since=begin)
+        planned.run_steps(begin, end, block, launch.FORWARD[plan.spec.name], scratch, arrays, since=begin)
         SCRATCHES[plan.dtype].give_back(scratch)
 
     def hidden(self, layer: int, d: int) -> Array:
@@ -234,7 +231,7 @@ class _Stage:
             step = (plan.seq_len - 1) % 2 if ring else 0 if d else -1
             own = slice(d * plan.output_size, (d + 1) * plan.output_size)
             ends.append((slice(None), step, own) if plan.batch_first and top and not ring else (step, slice(None), own))
-        rows = slice(layer * plan.num_directions, (layer + 1) * plan.num_directions)
+        rows = plan.states_of(layer)
         return cls(
             plan,
             batch,
@@ -277,14 +274,12 @@ class _Stage:
             scratch,
             reset_flags(resets),
         )
-        twins = self.twins
         if segments is None or checkpoints is None:
-            self.planned.run_all(self.block, twins, scratch, arrays)
+            self.planned.run_steps(0, self.batch.steps, self.block, self.twins, scratch, arrays)
         else:
             for (begin, end), checkpoint in zip(segments.bounds, checkpoints, strict=True):
                 checkpoint[:] = workspace
-                for first in range(begin, end, self.block):
-                    self.planned.run(twins, first, min(first + self.block, end), scratch, arrays)
+                self.planned.run_steps(begin, end, self.block, self.twins, scratch, arrays)
         self.scratches.give_back(scratch)
         return output
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from numrnn.engine.geometry import Batch, Cut, Sizes, cut_of, forward_steps, layer_sizes, threads, time_first
+from numrnn.engine.geometry import Batch, Cut, Sizes, cut_of, forward_steps, groups_of, layer_sizes, threads, time_first
 from numrnn.engine.plan import Plan
-from numrnn.engine.plans import Launch, assemble, direction_of, groups_of, placements, scratch_of
+from numrnn.engine.plans import Launch, assemble, direction_of, placements, scratch_of
 from numrnn.engine.workspace import Workspace
 from numrnn.kernels import tasks as fields
 from numrnn.kernels.meeting import MEETING

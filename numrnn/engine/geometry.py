@@ -239,6 +239,11 @@ class Cut:
     hoisted: int  # steps whose x side is computed ahead; 0 means none
 
 
+def groups_of(plan: Plan, n_threads: int) -> int:
+    """Groups of rows of each direction, so that there is a task for each thread."""
+    return max(1, min(plan.batch_size, -(-n_threads // plan.num_directions)))
+
+
 def cut_of(plan: Plan, size: Sizes, steps: int, n_threads: int) -> Cut:
     """Choose the cut of a launch over `steps` steps.
 
@@ -251,7 +256,7 @@ def cut_of(plan: Plan, size: Sizes, steps: int, n_threads: int) -> Cut:
     few = STREAMED_ROWS if size.n_panels * size.panel_size >= STREAMED_NUMBERS else FEW_ROWS
     if rows < a_direction * few and steps >= FEW_STEPS:
         n_columns = max(1, min(a_direction, size.n_panels, int(size.flops(rows) / FLOPS_A_MEETING)))
-    n_groups = 1 if n_columns > 1 else max(1, min(rows, a_direction))
+    n_groups = 1 if n_columns > 1 else groups_of(plan, n_threads)
     a_group = -(-rows // n_groups)
     hoisted = 0
     if a_group <= ROWS_TO_HOIST and steps >= FEW_STEPS:
@@ -267,7 +272,7 @@ def backward_cut_of(plan: Plan, size: Sizes, n_threads: int) -> Cut:
     strips = min(ceil(size.hidden_size, size.line), ceil(size.output_size, size.line)) // size.line
     if min(cut.n_columns, strips) > 1:
         return Cut(1, min(cut.n_columns, strips), 0)
-    return Cut(max(1, min(plan.batch_size, -(-n_threads // plan.num_directions))), 1, 0)
+    return Cut(groups_of(plan, n_threads), 1, 0)
 
 
 def forward_steps(plan: Plan, size: Sizes) -> int:

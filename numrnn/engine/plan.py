@@ -62,6 +62,10 @@ class Plan:
         object.__setattr__(self, "state_shape", (*states, self.output_size))
         object.__setattr__(self, "cell_shape", (*states, self.hidden_size))
 
+    def states_of(self, layer: int) -> slice:
+        """The rows of a state that belong to one layer: one for each direction."""
+        return slice(layer * self.num_directions, (layer + 1) * self.num_directions)
+
     def positions(self, lengths: NDArray[np.int64] | None) -> int:
         """Rows of x in the user's memory, one for each step of each sequence; padding counts where x has it."""
         return int(np.sum(lengths)) if self.flat and lengths is not None else self.seq_len * self.batch_size

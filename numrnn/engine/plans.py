@@ -48,13 +48,22 @@ class Launch:
     whole: Integers | None = None  # the plan for all steps in one block
     alone: Launch | None = None  # the same work as one task, where the tasks of this plan meet
 
-    def run_all(self, block: int, twins: Any, scratch: Array, arrays: tuple[Array, ...]) -> None:
-        """Run all steps, `block` of them in a launch."""
-        if self.n_threads == 1 and self.whole is not None and self.steps <= block:
+    def run_steps(
+        self,
+        begin: int,
+        end: int,
+        block: int,
+        twins: Any,
+        scratch: Array,
+        arrays: tuple[Array, ...],
+        since: int = 0,
+    ) -> None:
+        """Run some steps forward, at most `block` of them in a launch."""
+        if self.n_threads == 1 and self.whole is not None and begin == 0 and end == self.steps <= block:
             twins[0](self.whole, *arrays)
             return
-        for begin in range(0, self.steps, block):
-            self.run(twins, begin, min(begin + block, self.steps), scratch, arrays)
+        for first in range(begin, end, block):
+            self.run(twins, first, min(first + block, end), scratch, arrays, since=since)
 
     def run(
         self,
@@ -203,11 +212,6 @@ def placements(plan: Plan, layer: int, batch: Batch) -> tuple[Placement, Placeme
         users if layer == 0 else time_first(plan),
         users if layer == plan.num_layers - 1 else time_first(plan),
     )
-
-
-def groups_of(plan: Plan, n_threads: int) -> int:
-    """Groups of rows of each direction, so that there is a task for each thread."""
-    return max(1, min(plan.batch_size, -(-n_threads // plan.num_directions)))
 
 
 def scratch_of(size: Sizes, plan: Plan, n_groups: int) -> tuple[int, int]:
