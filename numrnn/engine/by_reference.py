@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from numrnn import reference
 from numrnn.engine.panels import Panels
-from numrnn.engine.plan import Plan
+from numrnn.engine.plan import Call, Plan
 
 if TYPE_CHECKING:
     from numrnn.engine.forward import Run
@@ -58,22 +58,12 @@ class Saved:
         return steps
 
 
-def run(
-    plan: Plan,
-    panels: Panels,
-    x: Array,
-    h_0: Array | None,
-    c_0: Array | None,
-    *,
-    keep: bool,
-    last: bool = False,
-    lengths: Array | None = None,
-    resets: Array | None = None,
-) -> Run:
+def run(call: Call, panels: Panels, *, keep: bool, last: bool = False) -> Run:
     """`forward.run` by the reference."""
     from numrnn.engine.forward import Run  # which imports this module
 
     warn_once()
+    plan, x, h_0, c_0, lengths, resets, _ = call
     trace = reference.forward(
         plan.spec,
         panels.parameters,

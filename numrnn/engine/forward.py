@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from numrnn.engine.buffers import SCRATCHES, Scratches, aligned, flat, reset_fla
 from numrnn.engine.dropout import Dropout
 from numrnn.engine.geometry import Batch, Integers, forward_steps, layer_sizes
 from numrnn.engine.panels import Panels
-from numrnn.engine.plan import Plan
+from numrnn.engine.plan import Call, Plan
 from numrnn.engine.segments import Segments
 from numrnn.engine.workspace import Workspace
 from numrnn.kernels import launch
@@ -23,8 +24,7 @@ from numrnn.kernels import launch
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
+class Saved(NamedTuple):
     """What backward needs: every layer's input, output and workspace, and the weights of the time.
 
     With `segments` there are no workspaces but, for each layer, the cell states at the begin of every segment; and of
@@ -35,7 +35,7 @@ class Saved:
     panels: Panels
     batch: Batch
     inputs: tuple[Array | None, ...]
-    h_0: Array
+    h_0: Array  # flat
     resets: Array | None
     dropout: Dropout | None
     outputs: tuple[Array, ...]
@@ -49,6 +49,11 @@ class Saved:
             assert self.dropout is not None
             return self.dropout(self.outputs[layer - 1], layer - 1, self.plan.n_threads)
         return kept
+
+    def start(self, layer: int) -> Array:
+        """The layer's part of the initial hidden states, flat."""
+        rows, a_row = self.plan.states_of(layer), self.plan.batch_size * self.plan.output_size
+        return self.h_0[rows.start * a_row : rows.stop * a_row]
 
     def rebuild(self, layer: int, x: Array, k: int, workspace: Array) -> None:
         """Write what forward did not keep of one segment: its cell states and gates."""
@@ -67,7 +72,7 @@ class Saved:
         arrays = (
             flat(x),
             self.panels.forward(layer),
-            flat(self.h_0[plan.states_of(layer)]),
+            self.start(layer),
             flat(self.outputs[layer]),
             workspace,
             scratch,
@@ -120,16 +125,11 @@ class Run(NamedTuple):
 
 
 def run(
-    plan: Plan,
+    call: Call,
     panels: Panels,
-    x: Array,
-    h_0: Array | None,
-    c_0: Array | None,
     *,
-    keep: bool,
+    keep: bool = False,
     last: bool = False,
-    lengths: Integers | None = None,
-    resets: Array | None = None,
     dropout: Dropout | None = None,
     recompute: bool | int = False,
 ) -> Run:
@@ -141,56 +141,66 @@ def run(
         if dropout is not None or recompute:
             what = "dropout" if dropout is not None else "recompute"
             raise NotImplementedError(f"{what} needs the compiled kernels: unset NUMBA_DISABLE_JIT.")
-        return by_reference.run(plan, panels, x, h_0, c_0, keep=keep, last=last, lengths=lengths, resets=resets)
-    recompute = recompute and bool(plan.spec.saved)  # of a plain recurrent layer outputs are all that is kept anyway
+        return by_reference.run(call, panels, keep=keep, last=last)
+    plan, x, h_0, c_0, lengths, resets, _ = call
+    if recompute and not plan.spec.saved:
+        recompute = False  # of a plain recurrent layer outputs are all that is kept anyway
     keep_all = keep and not recompute
-    stages = _stages(plan, lengths, keep=keep_all, last=last, resets=resets is not None)
+    stages: tuple[_Stage, ...] | None = None
+    if lengths is None:
+        stages = plan.prepared.get((keep_all, last, resets is not None))
+    if stages is None:
+        stages = _stages(plan, lengths, keep=keep_all, last=last, resets=resets is not None)
     segments = Segments.of(plan, stages[0].batch, recompute) if recompute else None
-    if h_0 is None:
-        h_0 = stages[0].zeros
-    elif keep:
+    if h_0 is not None and keep:
         h_0 = h_0.copy()  # the user may go on with the array
-    h_n = np.empty(plan.state_shape, plan.dtype)
-    c_n: Array | None = None
+    start = stages[0].zeros if h_0 is None else flat(h_0)
+    dtype, h_n = plan.dtype, None
+    c_n = c = None
     if plan.spec.has_cell_state:  # without `keep` kernels take it from the initial state to the last in place
-        c_n = np.zeros(plan.cell_shape, plan.dtype) if c_0 is None else c_0.copy()
+        c_n = np.zeros(plan.cell_shape, dtype) if c_0 is None else c_0.copy()
+        c = c_n.ravel()
     inputs, outputs, workspaces, output = [], [], [], x
-    for layer, stage in enumerate(stages):
-        below = output if dropout is None or layer == 0 else dropout(output, layer - 1, plan.n_threads)
-        c = None if c_n is None else c_n[stage.rows]
-        workspace = stage.workspace(c) if keep_all else _NOTHING[plan.dtype] if c is None else c.reshape(-1)
-        checkpoints = None if segments is None else np.empty((len(segments.bounds), workspace.size), plan.dtype)
-        output = stage.run(below, panels, h_0, workspace, resets, segments, checkpoints)
-        stage.read_final_hidden(output, h_0, h_n)
+    for stage in stages:
+        below = output
+        if dropout is not None and stage.layer:
+            below = dropout(output, stage.layer - 1, plan.n_threads)
+        own_c = c if c is None or stage.cells is None else c[stage.cells]
+        workspace = stage.workspace(own_c) if keep_all else stage.nothing if own_c is None else own_c
+        checkpoints = None if segments is None else np.empty((len(segments.bounds), workspace.size), dtype)
+        own_h = start if stage.hidden is None else start[stage.hidden]
+        output = stage.run(below, panels, own_h, workspace, resets, segments, checkpoints)
+        if stage.final is not None:
+            h_n = (output if stage.is_last_state else output[stage.final]).copy()
+        else:
+            h_n = np.empty(plan.state_shape, dtype) if h_n is None else h_n
+            stage.read_final_hidden(output, own_h, h_n)
         if keep:
-            if c is not None and keep_all:
-                stage.read_final_cells(workspace, c)
-            inputs.append(None if segments is not None and dropout is not None and layer else below)
+            if own_c is not None and keep_all:
+                stage.read_final_cells(workspace, own_c)
+            inputs.append(None if segments is not None and dropout is not None and stage.layer else below)
             outputs.append(output)
             workspaces.append(workspace if checkpoints is None else checkpoints)
+    assert h_n is not None
     saved = None
     if keep:
-        batch = stages[0].batch
-        arrays = (tuple(inputs), h_0, resets, dropout, tuple(outputs), tuple(workspaces))
-        saved = Saved(plan, panels, batch, *arrays, segments)
-    return Run(None if last else output, h_n, c_n, saved)
-
-
-_NOTHING = {np.dtype(name): np.zeros(1, name) for name in ("float32", "float64")}
+        arrays = (tuple(inputs), start, resets, dropout, tuple(outputs), tuple(workspaces))
+        saved = Saved(plan, panels, stages[0].batch, *arrays, segments)
+    return tuple.__new__(Run, (None if last else output, h_n, c_n, saved))  # half the time of Run(...)
 
 
 def _stages(plan: Plan, lengths: Integers | None, *, keep: bool, last: bool, resets: bool) -> tuple[_Stage, ...]:
     """What a call of these shapes does, layer by layer; kept with the plan where it is worth it."""
-    stages: tuple[_Stage, ...] | None = plan.prepared.get((keep, last, resets)) if lengths is None else None
-    if stages is None:
-        batch, zeros = Batch.of(plan, lengths), np.zeros(plan.state_shape, plan.dtype)
-        stages = tuple(
-            _Stage.of(plan, batch, layer, zeros, keep=keep, last=last, resets=resets)
-            for layer in range(plan.num_layers)
-        )
-        if plans.kept(plan, batch):
-            plan.prepared[keep, last, resets] = stages
+    batch = Batch.of(plan, lengths)
+    stages = tuple(
+        _Stage.of(plan, batch, layer, keep=keep, last=last, resets=resets) for layer in range(plan.num_layers)
+    )
+    if plans.kept(plan, batch):
+        plan.prepared[keep, last, resets] = stages
     return stages
+
+
+_NOTHING = {np.dtype(name): np.zeros(1, name) for name in ("float32", "float64")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,23 +213,29 @@ class _Stage:
     space: Workspace
     ring: bool  # only two steps of the output are kept
     planned: plans.Launch | None  # None: no step
+    at_once: Integers | None  # the request for all steps in one launch on one thread, where that is what is planned
     twins: tuple[Any, Any]
     block: int  # steps of a launch
-    rows: slice  # of a state: this layer's
+    hidden: slice | None  # of the stack's flat hidden states, which are this layer's; None: all
+    cells: slice | None  # of its cell states
     output_shape: Shape
     ends: tuple[Any, ...]  # where the output holds each direction's last state, unless rows differ
-    zeros: Array  # a state of the whole stack
-    flat_zeros: Array
+    final: Any  # where it holds them all, (1, N, H_out), if there is but one
+    is_last_state: bool  # output is as large and holds nothing else
+    zeros: Array  # a flat hidden state of the whole stack
+    nothing: Array
     scratches: Scratches
 
     @classmethod
-    def of(cls, plan: Plan, batch: Batch, layer: int, zeros: Array, *, keep: bool, last: bool, resets: bool) -> _Stage:
+    def of(cls, plan: Plan, batch: Batch, layer: int, *, keep: bool, last: bool, resets: bool) -> _Stage:
         """Prepare a layer of a call."""
         top, features = layer == plan.num_layers - 1, plan.num_directions * plan.output_size
         ring, space = last and top, Workspace.of(plan, keep=keep)
-        planned = None
+        planned = at_once = None
+        block = forward_steps(plan, layer_sizes(plan, layer))
         if batch.steps:
             planned = forward_plans.forward(plan, layer, batch, space, last=last, resets=resets)
+            at_once = planned.whole if planned.n_threads == 1 and batch.steps <= block else None
         if ring:
             shape: Shape = (min(2, plan.seq_len), plan.batch_size, features)
         elif not top:
@@ -231,7 +247,14 @@ class _Stage:
             step = (plan.seq_len - 1) % 2 if ring else 0 if d else -1
             own = slice(d * plan.output_size, (d + 1) * plan.output_size)
             ends.append((slice(None), step, own) if plan.batch_first and top and not ring else (step, slice(None), own))
-        rows = plan.states_of(layer)
+        final = None
+        if plan.num_layers * plan.num_directions == 1 and planned is not None and not batch.ragged:
+            final = (None, *ends[0])
+        rows, a_row = plan.states_of(layer), plan.batch_size
+        of_hidden, of_cells = (
+            slice(rows.start * a_row * size, rows.stop * a_row * size) if plan.num_layers > 1 else None
+            for size in (plan.output_size, plan.hidden_size)
+        )
         return cls(
             plan,
             batch,
@@ -239,13 +262,17 @@ class _Stage:
             space,
             ring,
             planned,
+            at_once,
             launch.FORWARD[plan.spec.name],
-            forward_steps(plan, layer_sizes(plan, layer)),
-            rows,
+            block,
+            of_hidden,
+            of_cells,
             shape,
             tuple(ends),
-            zeros,
-            flat(zeros[rows]),
+            final,
+            final is not None and shape == plan.state_shape,
+            np.zeros(max(1, math.prod(plan.state_shape)), plan.dtype),
+            _NOTHING[plan.dtype],
             SCRATCHES[plan.dtype],
         )
 
@@ -260,58 +287,75 @@ class _Stage:
         checkpoints: Array | None = None,
     ) -> Array:
         """Run the layer; returns its output. Of segments the workspace at the begin of each goes to `checkpoints`."""
-        if self.planned is None:
+        planned = self.planned
+        if planned is None:
             return np.zeros(self.output_shape, self.plan.dtype)
         output = np.empty(self.output_shape, self.plan.dtype)
-        scratch = self.scratches.borrow(self.planned.scratch)
-        start = self.flat_zeros if h_0 is self.zeros else flat(h_0[self.rows])
+        scratch = self.scratches.borrow(planned.scratch)
         arrays = (
             flat(x),
             panels.forward(self.layer),
-            start,
-            output.reshape(-1),
+            h_0,
+            output.ravel(),
             workspace,
             scratch,
             reset_flags(resets),
         )
-        if segments is None or checkpoints is None:
-            self.planned.run_steps(0, self.batch.steps, self.block, self.twins, scratch, arrays)
+        if self.at_once is not None and segments is None:
+            self.twins[0](self.at_once, *arrays)
+        elif segments is None or checkpoints is None:
+            planned.run_steps(0, self.batch.steps, self.block, self.twins, scratch, arrays)
         else:
             for (begin, end), checkpoint in zip(segments.bounds, checkpoints, strict=True):
                 checkpoint[:] = workspace
-                self.planned.run_steps(begin, end, self.block, self.twins, scratch, arrays)
+                planned.run_steps(begin, end, self.block, self.twins, scratch, arrays)
         self.scratches.give_back(scratch)
         return output
 
-    def _own_ends(self) -> Any:
-        """Index of each row's own end among all slots of cell states."""
-        if not self.batch.ragged:
-            return self.space.slots - 1
-        return self.batch.lengths - self.plan.seq_len + self.space.slots - 1, np.arange(self.plan.batch_size)
-
     def workspace(self, c_0: Array | None) -> Array:
         """Memory for all that backward needs, with the initial cell states in their places."""
-        workspace = aligned(self.plan.num_directions * self.space.size, self.plan.dtype)
+        space = self.space
+        workspace = aligned(self.plan.num_directions * space.size, self.plan.dtype)
         if c_0 is not None:
+            a_state = space.a_state
             for d in range(self.plan.num_directions):  # the reverse direction begins at each row's own end
-                self.space.cells(workspace, d)[self._own_ends() if d else 0] = c_0[d]
+                own, at = c_0[d * a_state : (d + 1) * a_state], d * space.size
+                if not d:
+                    workspace[at : at + a_state] = own
+                elif not self.batch.ragged:
+                    workspace[at + space.cells_size - a_state : at + space.cells_size] = own
+                else:
+                    space.cells(workspace, d)[self._own_ends()] = own.reshape(-1, self.plan.hidden_size)
         return workspace
 
     def read_final_cells(self, workspace: Array, c_n: Array) -> None:
         """Copy the cell state after each row's own last step."""
+        space = self.space
+        a_state = space.a_state
         for d in range(self.plan.num_directions):
-            c_n[d] = self.space.cells(workspace, d)[0 if d else self._own_ends()]
+            own, at = c_n[d * a_state : (d + 1) * a_state], d * space.size
+            if d:
+                own[:] = workspace[at : at + a_state]
+            elif not self.batch.ragged:
+                own[:] = workspace[at + space.cells_size - a_state : at + space.cells_size]
+            else:
+                own.reshape(-1, self.plan.hidden_size)[:] = space.cells(workspace, d)[self._own_ends()]
+
+    def _own_ends(self) -> Any:
+        """Index of each row's own end among all slots of cell states."""
+        return self.batch.lengths - self.plan.seq_len + self.space.slots - 1, np.arange(self.plan.batch_size)
 
     def read_final_hidden(self, output: Array, h_0: Array, h_n: Array) -> None:
         """Copy h_t after each row's own last step; of an empty row the state given."""
-        first = self.layer * self.plan.num_directions
-        for d, end in enumerate(self.ends):
-            if self.planned is None:
-                h_n[first + d] = h_0[first + d]
-            elif self.batch.ragged:
-                h_n[first + d] = self._final_hidden(output, h_0[first + d], d)
-            else:
-                h_n[first + d] = output[end]
+        own = h_n[self.plan.states_of(self.layer)]
+        if self.planned is not None and not self.batch.ragged:
+            for h, end in zip(own, self.ends, strict=True):
+                h[:] = output[end]
+            return
+        own[:] = h_0[: own.size].reshape(own.shape)
+        if self.planned is not None:
+            for d, h in enumerate(own):
+                h[:] = self._final_hidden(output, h, d)
 
     def _final_hidden(self, output: Array, h_0: Array, d: int) -> Array:
         plan, batch, size = self.plan, self.batch, self.plan.output_size

@@ -59,9 +59,6 @@ class Launch:
         since: int = 0,
     ) -> None:
         """Run some steps forward, at most `block` of them in a launch."""
-        if self.n_threads == 1 and self.whole is not None and begin == 0 and end == self.steps <= block:
-            twins[0](self.whole, *arrays)
-            return
         for first in range(begin, end, block):
             self.run(twins, first, min(first + block, end), scratch, arrays, since=since)
 

@@ -11,7 +11,7 @@ from numrnn import _jit, _threads
 from numrnn.engine import forward, forward_plans
 from numrnn.engine.buffers import aligned, flat, reset_flags
 from numrnn.engine.panels import Panels
-from numrnn.engine.plan import Plan
+from numrnn.engine.plan import Call, Plan
 from numrnn.kernels import launch
 
 __all__ = ["Steps"]
@@ -70,7 +70,7 @@ class Steps:
 
     def _step_by_reference(self, x: Array) -> Array:
         steps = x.reshape(1, self._plan.batch_size, self._plan.input_size)
-        run = forward.run(self._plan, self._panels, steps, self.h, self.c, keep=False)
+        run = forward.run(Call(self._plan, steps, self.h, self.c), self._panels)
         self.put(run.h_n, run.c_n)
         top: Array = self.h[-1]
         return top

@@ -38,6 +38,11 @@ class Workspace:
         return (self.steps + 1 if self.keep else 1) if self.has_c else 0
 
     @property
+    def a_state(self) -> int:
+        """Numbers of the cell states of one step."""
+        return self.batch_size * self.hidden_size
+
+    @property
     def cells_size(self) -> int:
         """Numbers of a direction's cell states."""
         return self.slots * self.batch_size * self.hidden_size

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, TypeAlias, final
 from numpy.typing import DTypeLike
 
 from numrnn._errors import explain
-from numrnn._threads import resolve
 from numrnn._types import Array, ArrayLike, Shape, State, StateLike
 from numrnn.engine import backward, forward
 from numrnn.engine.one_step import read_cell_states, read_part, read_step
@@ -70,7 +69,7 @@ class Cell(RecurrentWeights):
         ((3, 8), (3, 8))
         """
         call, rows, _ = self._read(x, hx, n_threads, "last")
-        run = forward.run(call.plan, self._panels(), call.x, call.h_0, call.c_0, keep=False, last=True)
+        run = forward.run(call, self._panels(), last=True)
         return _states(run, rows)
 
     def vjp(
@@ -105,7 +104,7 @@ class Cell(RecurrentWeights):
         ((3, 4), (24, 8))
         """
         call, rows, shared = self._read(x, hx, n_threads, "training")
-        run = forward.run(call.plan, self._panels(), call.x, call.h_0, call.c_0, keep=True)
+        run = forward.run(call, self._panels(), keep=True)
         return _states(run, rows), CellPullback(self.signature, run.saved, rows, shared)
 
     def _read(self, x: object, hx: object, n_threads: int | None, purpose: Purpose) -> tuple[Call, Shape, _Shared]:
@@ -115,7 +114,7 @@ class Cell(RecurrentWeights):
         step = read_step(of, x, "x", "(batch, features), or (features,) for one row", several=several)
         rows = step.shape[:-1]
         steps = step.reshape(1, -1, of.input_size)
-        plan = kept_plan(of, steps.shape, resolve(n_threads), purpose)
+        plan = kept_plan(of, steps.shape, n_threads, purpose)
         if hx is None:
             return Call(plan, steps, None, None), rows, (False, False)
         (h_0, c_0), shared = read_cell_states(of, rows, hx)

@@ -152,7 +152,10 @@ class Recurrent(RecurrentWeights):
         keep = internals is not False and flag(self._head, "internals", internals)
         purpose: Purpose = "training" if keep else "output"
         call = plan_call(self, x, state, lengths=lengths, reset=reset, n_threads=n_threads, purpose=purpose)
-        return self._result(call, self._run(call, keep=keep), kept=keep, internals=keep)
+        run = forward.run(call, self._panels(), keep=keep)
+        if keep or call.form is not None:
+            return self._result(call, run, kept=keep, internals=keep)
+        return Result(run.output, run.h_n, run.c_n, call.plan.num_directions)
 
     def last(
         self,
@@ -188,7 +191,7 @@ class Recurrent(RecurrentWeights):
         (3, 8)
         """
         call = plan_call(self, x, state, lengths=lengths, reset=reset, n_threads=n_threads, purpose="last")
-        return self._result(call, self._run(call, last=True))
+        return self._result(call, forward.run(call, self._panels(), last=True))
 
     def vjp(
         self,
@@ -247,7 +250,7 @@ class Recurrent(RecurrentWeights):
         purpose: Purpose = "recomputed" if again else "training"
         call = plan_call(self, x, state, lengths=lengths, reset=reset, n_threads=n_threads, purpose=purpose)
         dropout = self._masks(self._head, seed, t0, row0)
-        run = self._run(call, keep=True, dropout=dropout, recompute=again)
+        run = forward.run(call, self._panels(), keep=True, dropout=dropout, recompute=again)
         result = self._result(call, run, kept=True, internals=internals)
         shared = self._shared(state, call.plan.batch_size)
         return result, Pullback(self.signature, call.plan, run.saved, shared, call.form)
@@ -331,39 +334,18 @@ class Recurrent(RecurrentWeights):
         seed = int(self._mask_seeds.integers(2**63)) if seed is None else seed
         return Dropout(self.dropout, seed, t0, row0, turned)
 
-    def _run(
-        self,
-        call: Call,
-        *,
-        keep: bool = False,
-        last: bool = False,
-        dropout: Dropout | None = None,
-        recompute: bool | int = False,
-    ) -> forward.Run:
-        return forward.run(
-            call.plan,
-            self._panels(),
-            call.x,
-            call.h_0,
-            call.c_0,
-            keep=keep,
-            last=last,
-            lengths=call.lengths,
-            resets=call.resets,
-            dropout=dropout,
-            recompute=recompute,
-        )
-
     @staticmethod
     def _result(call: Call, run: forward.Run, *, kept: bool = False, internals: bool = False) -> Result:
-        """The run's arrays in the user's form; read-only views where the run keeps them for backward."""
+        """The run's arrays in the user's form; read-only where something is kept for backward or `internals`."""
         plan, form = call.plan, call.form
-        found = read_internals(plan, run.saved, form) if internals else None
-        parts = [run.output, run.h_n, run.c_n]
+        output, h_n, c_n, saved = run
+        found = None
         if kept:
-            parts = [None if part is None else _read_only(part) for part in parts]
-        output, h_n, c_n = parts
-        assert h_n is not None
+            found = read_internals(plan, saved, form) if internals else None
+            output = None if output is None else output.view()  # the array itself is backward's
+            for array in (output, h_n, c_n):
+                if array is not None:
+                    array.flags.writeable = False
         if form is None:
             return Result(output, h_n, c_n, plan.num_directions, found)
         steps = None if output is None else form.steps(output)
@@ -378,10 +360,3 @@ class Recurrent(RecurrentWeights):
             return False, False
         shared = [np.asarray(part).shape[1] != batch_size for part in state_parts(self.signature, state)]
         return shared[0], shared[-1]
-
-
-def _read_only(array: Array) -> Array:
-    """A read-only view: the array itself is backward's."""
-    view = array.view()
-    view.flags.writeable = False
-    return view

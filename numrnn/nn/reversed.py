@@ -8,6 +8,7 @@ import numpy as np
 
 from numrnn._errors import explain, kind_of
 from numrnn._types import Array, ArrayLike, StateLike
+from numrnn.engine import forward
 from numrnn.engine.dropout import Dropout
 from numrnn.engine.plan import Call, Plan, Purpose, plan_call
 from numrnn.engine.signature import Signature
@@ -210,7 +211,7 @@ class Reversed(HasParameters):
         turn = Turn(call.plan, call.lengths)
         resets = None if call.resets is None else turn(call.resets)
         turned = call._replace(x=turn(call.x), resets=resets)
-        run = self.layer._run(turned, keep=keep, last=last, dropout=dropout, recompute=recompute)
+        run = forward.run(turned, self.layer._panels(), keep=keep, last=last, dropout=dropout, recompute=recompute)
         saved = run.saved
         if self.keep_order and run.output is not None:
             run = type(run)(turn(run.output), run.h_n, run.c_n, saved)

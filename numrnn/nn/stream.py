@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numrnn._errors import explain, kind_of
-from numrnn._threads import resolve
 from numrnn._types import Array, ArrayLike, State, StateLike
-from numrnn.engine import memory
+from numrnn.engine import forward, memory
 from numrnn.engine.arrays import is_ready, real_array
 from numrnn.engine.one_step import read_step
 from numrnn.engine.plan import kept_plan, plan_call
@@ -68,7 +67,7 @@ class Stream:
             h_0, c_0 = read_state(of, 1, n_rows, state, unbatched=not self._rows, stream=True)
         self._layer = layer
         self._shapes = (*self._rows, of.input_size), (*self._rows, of.output_size)
-        plan = kept_plan(of._replace(batch_first=False), (1, n_rows, of.input_size), resolve(None), "output")
+        plan = kept_plan(of._replace(batch_first=False), (1, n_rows, of.input_size), None, "output")
         self._steps = Steps(plan, layer._panels(), h_0, c_0)
 
     @property
@@ -143,7 +142,7 @@ class Stream:
         (5, 3, 8)
         """
         call = plan_call(self._layer, self._read_chunk(x_chunk), None, n_threads=None)
-        run = self._layer._run(call._replace(h_0=self._steps.h, c_0=self._steps.c))
+        run = forward.run(call._replace(h_0=self._steps.h, c_0=self._steps.c), self._layer._panels())
         output = self._layer._result(call, run).output
         self._steps.put(run.h_n, run.c_n)
         return np.asarray(output)
