@@ -11,7 +11,7 @@ import numrnn
 from numrnn import _threads
 from numrnn.cellspec import CELLS
 from numrnn.engine import geometry
-from numrnn.engine.plan import kept_plan, plan_shape
+from numrnn.engine.plan import forget_plans, plan_shape
 from numrnn.kernels import launch, tasks
 
 SHAPES = ((1, 30, 33, 130, 2), (2, 9, 5, 200, 1), (3, 7, 70, 129, 1), (1, 70, 9, 65, 1), (1, 5, 3, 64, 2))
@@ -34,10 +34,10 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cut]:
         monkeypatch.setattr(geometry, "ROWS_TO_HOIST", rows_to_hoist)
         monkeypatch.setattr(geometry, "FLOPS_A_MEETING", 1)
         monkeypatch.setattr(geometry, "FLOPS_A_THREAD", 1)
-        kept_plan.cache_clear()
+        forget_plans()
 
     yield choose
-    kept_plan.cache_clear()
+    forget_plans()
     _threads._alone = 0
 
 

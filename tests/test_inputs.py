@@ -7,7 +7,7 @@ import pytest
 
 import numrnn
 from numrnn.engine import memory
-from numrnn.engine.plan import kept_plan
+from numrnn.engine.plan import _kept, forget_plans
 
 LAYERS = {
     "lstm": numrnn.LSTM(5, 7, num_layers=2, seed=0),
@@ -246,19 +246,19 @@ def test_one_row_of_state_stands_for_every_row(cell, rng):
 
 def test_a_repeated_call_is_planned_once():
     """Plans are kept by signature, for equal layers together; at most 64, and no error is kept."""
-    kept_plan.cache_clear()
+    forget_plans()
     x = np.zeros((4, 3, 5), np.float32)
     numrnn.LSTM(5, 7, num_layers=2, seed=1)(x)
     LAYERS["lstm"](x)
     LAYERS["lstm"](x[:, ::-1])
-    assert kept_plan.cache_info().misses == 1
+    assert _kept.cache_info().misses == 1
     for _ in range(2):
         with pytest.raises(ValueError, match="4 features"):
             LAYERS["lstm"](x[..., 1:])
-    assert kept_plan.cache_info().currsize == 1
+    assert _kept.cache_info().currsize == 1
     for steps in range(100):
         LAYERS["lstm"](np.zeros((steps, 1, 5)))
-    assert kept_plan.cache_info().currsize == 64
+    assert _kept.cache_info().currsize == 64
 
 
 def test_a_number_beyond_the_range_of_the_layer_becomes_inf_without_a_warning():

@@ -116,7 +116,7 @@ def _run_blocks(
     arrays = (
         flat(x),
         saved.panels.backward(layer),
-        flat(saved.h_0[plan.states_of(layer)]),
+        saved.start(layer),
         flat(saved.outputs[layer]),
         workspace,
         nothing if d_output is None else flat(d_output),

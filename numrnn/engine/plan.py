@@ -22,7 +22,7 @@ from numrnn.engine.raggedness import read_lengths, read_reset
 from numrnn.engine.signature import HasSignature, Signature
 from numrnn.engine.states import read_state
 
-__all__ = ["Call", "Plan", "Purpose", "kept_plan", "plan_call", "plan_shape"]
+__all__ = ["Call", "Plan", "Purpose", "forget_plans", "kept_plan", "plan_call", "plan_shape"]
 
 FLOPS_A_THREAD = 4e5
 """Below this much work a thread costs more than it gives (launch: some microseconds)."""
@@ -152,6 +152,12 @@ def kept_plan(signature: Signature, shape: Shape, n_threads: int | None, purpose
     """The plan of a call on one array, made when it is first needed."""
     plan = _small(signature, shape, purpose) if n_threads is None else None
     return _kept(signature, shape, _threads.resolve(n_threads), purpose) if plan is None else plan
+
+
+def forget_plans() -> None:
+    """Make the plans of later calls anew."""
+    _kept.cache_clear()
+    _small.cache_clear()
 
 
 def _require(signature: Signature, plan: Plan, purpose: Purpose, what: str, positions: int | None = None) -> None:
