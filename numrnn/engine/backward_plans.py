@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from numrnn._types import Shape
+from numrnn.cellspec import parameter_shapes
+from numrnn.engine.buffers import Array
 from numrnn.engine.geometry import Batch, Cut, Integers, Sizes, backward_cut_of, layer_sizes, threads
 from numrnn.engine.plan import Plan
-from numrnn.engine.plans import Launch, assemble, direction_of, kept, placements, scratch_of
-from numrnn.engine.weight_gradient import Right, WeightGradient, ceil
+from numrnn.engine.plans import Launch, assemble, direction_of, headers_of, kept, placements, scratch_of
+from numrnn.engine.weight_gradient import Found, Right, WeightGradient, ceil
 from numrnn.engine.workspace import Workspace
-from numrnn.kernels import products
+from numrnn.kernels import launch, products
 from numrnn.kernels import tasks as fields
 from numrnn.kernels.meeting import MEETING
 from numrnn.kernels.products import K_BLOCK
@@ -17,62 +25,92 @@ from numrnn.kernels.tile import ROW_D_OUTPUT, ROW_D_X, ROW_H, ROW_RANK, ROW_SLAB
 
 
 @dataclass(frozen=True, slots=True)
+class Results:
+    """Where a pass's gradients stand in one array: parameters by name, in PyTorch's order, and initial states."""
+
+    size: int
+    parameters: dict[str, tuple[int, int, Shape]]  # from, to, shape
+    h_0: tuple[int, int]
+    c_0: tuple[int, int]
+
+    @classmethod
+    def of(cls, plan: Plan) -> Results:
+        """Lay them out, each from a cache line on."""
+        shapes = parameter_shapes(
+            plan.spec,
+            plan.input_size,
+            plan.hidden_size,
+            plan.num_layers,
+            plan.bias,
+            plan.num_directions,
+            plan.output_size if plan.output_size != plan.hidden_size else 0,
+        )
+        places, end = {}, 0
+        for name, shape in shapes.items():
+            begin, numbers = end, math.prod(shape)
+            places[name] = begin, begin + numbers, shape
+            end = ceil(begin + numbers, 16)
+        h_0 = end, end + math.prod(plan.state_shape)
+        at = ceil(h_0[1], 16)
+        c_0 = at, at + plan.spec.has_cell_state * math.prod(plan.cell_shape)
+        return cls(c_0[1], places, h_0, c_0)
+
+
+def results(plan: Plan) -> Results:
+    """The results of a backward pass; kept with the plan."""
+    kept: Results | None = plan.prepared.get("results")
+    if kept is None:
+        plan.prepared["results"] = kept = Results.of(plan)
+    return kept
+
+
+@dataclass(frozen=True, slots=True)
 class Arena:
-    """Offsets into the scratch of one direction's backward pass. Everything before `fresh` is zero at the start."""
+    """Offsets into the scratch of one direction's backward pass."""
 
     d_h: int
     d_c: int
-    zeros: int
     weights: WeightGradient
     projection: WeightGradient | None
-    fresh: int
     d_operand: int
     slab: int
     slab_2: int
     size: int
 
 
-def arena(plan: Plan, layer: int, batch: Batch, d: int, n_threads: int) -> Arena:
-    """Lay out a direction's scratch: adjoints of the states, weight gradients, slabs."""
-    size = layer_sizes(plan, layer)
+def arena(plan: Plan, layer: int, batch: Batch, d: int, n_threads: int, begin: int) -> Arena:
+    """Lay out a direction's scratch from `begin` on: adjoints of the states, operands, slabs."""
+    size, found = layer_sizes(plan, layer), results(plan).parameters
     lines = batch.most_lines
     states = ceil(plan.batch_size * size.state_stride, 64)
-    rights = [
-        Right(size.input_size, 0, size.width),
-        Right(size.output_size, size.hidden_begin, size.hidden_begin + size.hidden_width),
-    ]
+    suffix = f"_l{layer}_reverse" if d else f"_l{layer}"
+
+    def of(name: str, left_begin: int, left_end: int, left_first: int = 0, rows: int = 0) -> Found:
+        at, _, shape = found[f"{name}{suffix}"]
+        return Found(at + rows * math.prod(shape[1:]), left_begin, left_end, left_first)
+
+    hidden = size.hidden_begin, size.hidden_begin + size.hidden_width
+    inputs = 0, size.width, (size.width - size.hidden_begin) % size.width
+    rights = [Right(size.input_size, of("weight_ih", *inputs)), Right(size.output_size, of("weight_hh", *hidden))]
     if size.reset_before:
-        rights.append(Right(size.hidden_size, 0, size.hidden_size))
-    zeros = 2 * states
-    at = zeros + ceil(size.line, 64)
+        rights.append(Right(size.hidden_size, of("weight_hh", 0, size.hidden_size, rows=size.hidden_width)))
+    biases: tuple[Found, ...] = ()
+    if plan.bias:
+        split = size.slab_width > size.width
+        biases = of("bias_ih", *inputs), of("bias_hh", *hidden) if split else of("bias_hh", *inputs)
     n_tasks = min(n_threads, -(-size.slab_width // ROWS))
-    weights = WeightGradient.place(at, size.lanes, size.slab_width, lines, tuple(rights), n_tasks)
+    at = begin + 2 * states
+    weights = WeightGradient.place(at, size.lanes, size.slab_width, lines, tuple(rights), biases, n_tasks)
     projection, end = None, weights.end
     if size.projected:
-        right = (Right(size.hidden_size, 0, size.output_size),)
+        right = (Right(size.hidden_size, of("weight_hr", 0, size.output_size)),)
         n_tasks = min(n_threads, -(-size.output_size // ROWS))
-        projection = WeightGradient.place(end, size.lanes, size.output_size, lines, right, n_tasks)
+        projection = WeightGradient.place(end, size.lanes, size.output_size, lines, right, (), n_tasks)
         end = projection.end
     slab = end + states
     slab_2 = slab + ceil(lines * size.slab_stride, 64)
     total = slab_2 + ceil(lines * size.slab_2_stride, 64)
-    shift = d * total
-
-    def move(weights: WeightGradient | None) -> WeightGradient | None:
-        return None if weights is None else weights.moved(shift)
-
-    return Arena(
-        shift,
-        shift + states,
-        shift + zeros,
-        weights.moved(shift),
-        move(projection),
-        shift + (projection.end_of_zeros if projection else weights.end_of_zeros),
-        shift + end,
-        shift + slab,
-        shift + slab_2,
-        shift + total,
-    )
+    return Arena(begin, begin + states, weights, projection, end, slab, slab_2, total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,52 +120,77 @@ class BackwardLaunch:
     size: Sizes
     launch: Launch
     arenas: tuple[Arena, ...]
-    blocks: tuple[tuple[int, int, int], ...]  # first step, the step behind the last, lines
-    sums: tuple[tuple[int, Integers], ...]  # tasks and request of each launch over weight gradients
+    blocks: tuple[tuple[int, int], ...]  # first step, the step behind the last
+    n_sums: int  # weight gradients of a block
 
-    def sums_of(self, lines: int) -> list[tuple[int, Integers]]:
-        """The launches over weight gradients for a block of so many lines."""
-        requests = [(n_tasks, request.copy()) for n_tasks, request in self.sums]
-        for _, request in requests:
-            request[products.WG_LINES] = lines
-        return requests
+    def run(
+        self,
+        twins: Any,
+        begin: int,
+        end: int,
+        scratch: Array,
+        arrays: tuple[Array, ...],
+        found: Array,
+        running: Integers,
+        since: int,
+    ) -> None:
+        """Run one block, and then its weight gradients, unless the launch has done that too."""
+        request = self.launch.run(twins, begin, end, scratch, arrays, running, since)
+        if request[fields.N_SUMS]:
+            return
+        at = request[fields.SUMS_AT]
+        for _ in range(self.n_sums):
+            launch.run(
+                launch.WEIGHT_GRADIENT, int(request[at + products.WG_N_TASKS]), request[at:], scratch, scratch, found
+            )
+            at += request[at + products.WG_SIZE]
 
 
-def backward(
-    plan: Plan, layer: int, batch: Batch, workspace: Workspace, *, has_d_output: bool, has_d_x: bool, resets: bool
-) -> BackwardLaunch:
+class Has(NamedTuple):
+    """Which of the arrays that may be absent a backward pass has."""
+
+    d_output: bool
+    d_h_n: bool
+    d_c_n: bool
+    d_x: bool
+
+
+def backward(plan: Plan, layer: int, batch: Batch, workspace: Workspace, has: Has, *, resets: bool) -> BackwardLaunch:
     """The plan of one layer's backward pass; d_output and d_x have the layouts of output and x."""
-    key = ("backward", layer, workspace.steps, workspace.is_segment, has_d_output, has_d_x, resets)
+    key = ("backward", layer, workspace.steps, workspace.is_segment, has, resets)
     planned: BackwardLaunch | None = None if batch.ragged else plan.prepared.get(key)
     if planned is None:
-        planned = _backward(plan, layer, batch, workspace, has_d_output=has_d_output, has_d_x=has_d_x, resets=resets)
+        planned = _backward(plan, layer, batch, workspace, has, resets=resets)
         if kept(plan, batch):
             plan.prepared[key] = planned
     return planned
 
 
-def _backward(
-    plan: Plan, layer: int, batch: Batch, workspace: Workspace, *, has_d_output: bool, has_d_x: bool, resets: bool
-) -> BackwardLaunch:
+def _backward(plan: Plan, layer: int, batch: Batch, workspace: Workspace, has: Has, *, resets: bool) -> BackwardLaunch:
     size = layer_sizes(plan, layer)
     n_threads = threads(plan, size, batch.most_lines)
-    arenas = tuple(arena(plan, layer, batch, d, n_threads) for d in range(plan.num_directions))
-    options = {"has_d_output": has_d_output, "has_d_x": has_d_x, "resets": resets}
+    arenas: list[Arena] = []
+    for d in range(plan.num_directions):
+        arenas.append(arena(plan, layer, batch, d, n_threads, arenas[-1].size if arenas else 0))
+    make = partial(_backward_cut, plan, layer, batch, workspace, arenas=arenas, has=has, resets=resets)
     cut = backward_cut_of(plan, size, n_threads)
-    planned = _backward_cut(plan, layer, batch, workspace, cut, arenas, **options)
+    planned = make(cut, n_threads)
     if cut.n_columns > 1:
-        alone = _backward_cut(plan, layer, batch, workspace, Cut(1, 1, 0), arenas, **options)
-        planned = replace(planned, alone=alone, scratch=max(planned.scratch, alone.scratch))
-    blocks = tuple((begin, end, int(batch.running[begin:end].sum())) for begin, end in batch.backward_blocks())
+        alone = Cut(1, 1, 0)
+        scratch = max(planned.scratch, _scratch(plan, size, alone, arenas))
+        planned = replace(planned, alone=cache(partial(make, alone, 1)), scratch=scratch)
+    blocks = tuple(batch.backward_blocks())
     if len(blocks) == 1 and not workspace.is_segment:
         planned = replace(planned, steps=batch.steps, whole=planned.between(0, batch.steps, batch.running))
-    sums = []
-    for places in arenas:
-        sums.append((places.weights.n_tasks, places.weights.request(places.slab, size.slab_stride)))
-        if places.projection is not None:
-            request = places.projection.request(places.slab_2, size.slab_2_stride)
-            sums.append((places.projection.n_tasks, request))
-    return BackwardLaunch(size, planned, arenas, blocks[::-1], tuple(sums))
+    n_sums = plan.num_directions * (1 + size.projected)
+    return BackwardLaunch(size, planned, tuple(arenas), blocks[::-1], n_sums)
+
+
+def _scratch(plan: Plan, size: Sizes, cut: Cut, arenas: list[Arena]) -> int:
+    """Numbers of scratch of a cut: arenas, tasks, meetings."""
+    n_tasks = plan.num_directions * cut.n_groups * cut.n_columns
+    a_task = scratch_of(size, plan, cut.n_groups)[1] + size.line
+    return arenas[-1].size + n_tasks * a_task + plan.num_directions * int(MEETING)
 
 
 def _backward_cut(
@@ -136,17 +199,20 @@ def _backward_cut(
     batch: Batch,
     workspace: Workspace,
     cut: Cut,
-    arenas: tuple[Arena, ...],
+    n_threads: int,
     *,
-    has_d_output: bool,
-    has_d_x: bool,
+    arenas: list[Arena],
+    has: Has,
     resets: bool,
 ) -> Launch:
     size = layer_sizes(plan, layer)
     x, h = placements(plan, layer, batch)
-    region, a_task = scratch_of(size, plan, cut.n_groups)
+    region, without_zeros = scratch_of(size, plan, cut.n_groups)
+    a_task = without_zeros + size.line
     n_tasks = plan.num_directions * cut.n_groups * cut.n_columns
-    meetings = arenas[-1].size + n_tasks * a_task
+    end = _scratch(plan, size, cut, arenas)
+    meetings = end - plan.num_directions * int(MEETING)
+    found = results(plan)
     hidden_panels = size.hidden_width * ceil(size.output_size, size.line)
     input_panels = size.width * ceil(size.input_size, size.line)
     second = size.second_columns * ceil(size.hidden_size, size.line)
@@ -154,6 +220,7 @@ def _backward_cut(
     for d, places in enumerate(arenas):
         header, columns = direction_of(plan, size, batch, d, x, h, workspace, resets=resets)
         panels_at = d * (hidden_panels + input_panels + second)
+        first = (layer * plan.num_directions + d) * plan.batch_size
         header |= {
             fields.PANELS_AT: panels_at,
             fields.X_PANELS_AT: panels_at + hidden_panels,
@@ -161,10 +228,10 @@ def _backward_cut(
             fields.SCRATCH_AT: arenas[-1].size,
             fields.SCRATCH_SIZE: a_task,
             fields.REGION: region,
-            fields.HAS_D_OUTPUT: int(has_d_output),
+            fields.HAS_D_OUTPUT: int(has.d_output),
             fields.D_OUTPUT_STEP: header[fields.H_STEP],
             fields.PADDED_STEPS: plan.seq_len if batch.ragged and (layer > 0 or not plan.flat) else 0,
-            fields.HAS_D_X: int(has_d_x),
+            fields.HAS_D_X: int(has.d_x),
             fields.D_X_STEP: header[fields.X_STEP],
             fields.SLAB_STRIDE: size.slab_stride,
             fields.HIDDEN_BEGIN: size.hidden_begin,
@@ -184,7 +251,11 @@ def _backward_cut(
             else places.weights.operands[2]
             if size.reset_before
             else 0,
-            fields.ZEROS_AT: places.zeros,
+            fields.STEPS: batch.steps,
+            fields.CLEAR_H: int(not has.d_h_n),
+            fields.CLEAR_C: int(plan.spec.has_cell_state and not has.d_c_n),
+            fields.D_H_0_AT: found.h_0[0] + first * plan.output_size,
+            fields.D_C_0_AT: found.c_0[0] + first * plan.hidden_size,
             fields.ONE_GROUP: int(cut.n_groups == 1),
             fields.ARRIVAL_AT: meetings,
             fields.MEETING_AT: meetings + d * MEETING,
@@ -199,6 +270,17 @@ def _backward_cut(
         }
         directions.append((header, columns))
     strips = [ceil(n, size.line) // size.line for n in (size.hidden_size, size.output_size, size.input_size)]
-    request = assemble(batch, size, cut, strips, K_BLOCK, directions)
-    end = meetings + plan.num_directions * MEETING
-    return Launch(request, n_tasks, end, slice(meetings, end), plan.batch_size)
+    plan_of_steps = assemble(batch, size, cut, strips, K_BLOCK, directions)
+    sums = []
+    for places in arenas:
+        sums.append(places.weights.request(places.slab, size.slab_stride))
+        if places.projection is not None:
+            sums.append(places.projection.request(places.slab_2, size.slab_2_stride))
+    request = np.concatenate([plan_of_steps, *sums])
+    n_threads = min(n_threads, n_tasks)
+    request[fields.N_SUMS] = len(sums) if n_threads == 1 else 0
+    request[fields.SUMS_AT] = len(plan_of_steps)
+    sums_at = np.cumsum([len(plan_of_steps), *map(len, sums)])[:-1]
+    return Launch(
+        request, n_threads, end, slice(meetings, end), plan.batch_size, headers_of(request), tuple(sums_at.tolist())
+    )

@@ -13,7 +13,7 @@ from numrnn.engine.buffers import aligned, flat
 from numrnn.engine.geometry import FLOPS_A_LAUNCH
 from numrnn.engine.panels import started_panels
 from numrnn.engine.plan import FLOPS_A_THREAD
-from numrnn.engine.weight_gradient import Right, WeightGradient
+from numrnn.engine.weight_gradient import Found, Right, WeightGradient
 from numrnn.kernels import dense as kernels
 from numrnn.kernels import launch, products
 from numrnn.kernels.simd import LANES_NUMPY
@@ -109,9 +109,11 @@ def _weight_gradient(x: Array, d_y: Array, n_threads: int) -> tuple[Array, Array
     (rows, columns), width = x.shape, d_y.shape[1]
     chunk = min(rows, _CHUNK)
     n_tasks = min(-(-width // ROWS), _tasks(rows, width * columns, n_threads))
-    scratch = WeightGradient.place(0, LANES_NUMPY[x.dtype], width, chunk, (Right(columns, 0, width),), n_tasks)
+    found = np.empty(width * (columns + 1), x.dtype)
+    rights = (Right(columns, Found(0, 0, width)),)
+    bias = (Found(width * columns, 0, width),)
+    scratch = WeightGradient.place(0, LANES_NUMPY[x.dtype], width, chunk, rights, bias, n_tasks)
     arena = aligned(scratch.end, x.dtype)
-    arena[: scratch.end_of_zeros] = 0
     request = scratch.request(0, width)
     pack = _request(columns, chunk).copy()
     pack[kernels.DENSE_RIGHT_AT] = scratch.operands[0]
@@ -119,6 +121,6 @@ def _weight_gradient(x: Array, d_y: Array, n_threads: int) -> tuple[Array, Array
         lines = min(_CHUNK, rows - begin)
         pack[[kernels.DENSE_BEGIN, kernels.DENSE_ROWS]] = begin, lines
         kernels.dense_pack(pack, flat(x), arena)
-        request[[products.WG_LINES, products.WG_LEFT_AT]] = lines, begin * width
-        launch.run(launch.WEIGHT_GRADIENT, n_tasks, request, flat(d_y), arena)
-    return scratch.total(arena, 0).copy(), scratch.column_sums(arena).copy()
+        request[[products.WG_LINES, products.WG_ADD, products.WG_LEFT_AT]] = lines, begin + lines < rows, begin * width
+        launch.run(launch.WEIGHT_GRADIENT, n_tasks, request, flat(d_y), arena, found)
+    return found[: width * columns].reshape(width, columns), found[width * columns :]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache, partial
 
 import numpy as np
 
 from numrnn.engine.geometry import Batch, Cut, Sizes, cut_of, forward_steps, groups_of, layer_sizes, threads, time_first
 from numrnn.engine.plan import Plan
-from numrnn.engine.plans import Launch, assemble, direction_of, placements, scratch_of
+from numrnn.engine.plans import Launch, assemble, direction_of, headers_of, placements, scratch_of
 from numrnn.engine.workspace import Workspace
 from numrnn.kernels import tasks as fields
 from numrnn.kernels.meeting import MEETING
@@ -20,22 +21,30 @@ def _slab(size: Sizes, plan: Plan, cut: Cut) -> int:
     return -(-size.n_panels // cut.n_columns) * -(-plan.batch_size // cut.n_groups) * cut.hoisted * size.line
 
 
+def _scratch(plan: Plan, size: Sizes, cut: Cut) -> int:
+    """Numbers of scratch of a cut: tasks, meetings."""
+    n_tasks = plan.num_directions * cut.n_groups * cut.n_columns
+    a_task = scratch_of(size, plan, cut.n_groups)[1] + _slab(size, plan, cut)
+    return n_tasks * a_task + plan.num_directions * int(MEETING)
+
+
 def forward(plan: Plan, layer: int, batch: Batch, workspace: Workspace, *, last: bool, resets: bool) -> Launch:
     """The plan of one layer's forward pass; `last` keeps two steps of output."""
     size = layer_sizes(plan, layer)
     steps = min(batch.steps, forward_steps(plan, size))
     n_threads = threads(plan, size, int(batch.running[:steps].sum()))
-    options = {"last": last, "resets": resets}
     cut = cut_of(plan, size, steps, n_threads)
-    planned = _forward_cut(plan, layer, batch, workspace, cut, **options)
+    make = partial(_forward_cut, plan, layer, batch, workspace, last=last, resets=resets)
+    planned = make(cut, n_threads)
     if cut.n_columns == 1:
         return planned
-    alone = _forward_cut(plan, layer, batch, workspace, cut_of(plan, size, steps, 1), **options)
-    return replace(planned, alone=alone, scratch=max(planned.scratch, alone.scratch))
+    alone = cut_of(plan, size, steps, 1)
+    scratch = max(planned.scratch, _scratch(plan, size, alone))
+    return replace(planned, alone=cache(partial(make, alone, 1)), scratch=scratch)
 
 
 def _forward_cut(
-    plan: Plan, layer: int, batch: Batch, workspace: Workspace, cut: Cut, *, last: bool, resets: bool
+    plan: Plan, layer: int, batch: Batch, workspace: Workspace, cut: Cut, n_threads: int, *, last: bool, resets: bool
 ) -> Launch:
     size = layer_sizes(plan, layer)
     x, h = placements(plan, layer, batch)
@@ -43,7 +52,8 @@ def _forward_cut(
     n_tasks = plan.num_directions * cut.n_groups * cut.n_columns
     region, without_slab = scratch_of(size, plan, cut.n_groups)
     a_task = without_slab + _slab(size, plan, cut)
-    meetings = n_tasks * a_task
+    end = _scratch(plan, size, cut)
+    meetings = end - plan.num_directions * int(MEETING)
     padded = batch.ragged and not plan.flat and not ring and layer == plan.num_layers - 1
     directions = []
     for d in range(plan.num_directions):
@@ -76,8 +86,8 @@ def _forward_cut(
         )
     strips = (size.n_panels, size.n_second_panels, 0)
     request = assemble(batch, size, cut, strips, 0, directions)
-    end = meetings + plan.num_directions * MEETING
-    planned = Launch(request, n_tasks, end, slice(meetings, end), plan.batch_size)
+    n_threads = min(n_threads, n_tasks)
+    planned = Launch(request, n_threads, end, slice(meetings, end), plan.batch_size, headers_of(request))
     return replace(planned, steps=batch.steps, whole=planned.between(0, batch.steps))
 
 
@@ -86,13 +96,14 @@ def in_turn(plan: Plan, layer: int) -> tuple[Launch, Launch]:
 
     `saved` is then (2, N, H).
     """
-    rows = Cut(groups_of(plan, threads(plan, layer_sizes(plan, layer), plan.batch_size)), 1, 0)
+    n_threads = threads(plan, layer_sizes(plan, layer), plan.batch_size)
+    rows = Cut(groups_of(plan, n_threads), 1, 0)
     space = Workspace.of(plan, keep=False)
-    there = _forward_cut(plan, layer, Batch.of(plan, None), space, rows, last=False, resets=False)
+    there = _forward_cut(plan, layer, Batch.of(plan, None), space, rows, n_threads, last=False, resets=False)
     forth, back = there.between(0, 1).copy(), there.between(0, 1).copy()
     slot = plan.batch_size * plan.hidden_size
     for request, first, step in ((forth, 0, slot), (back, slot, -slot)):
-        for header in there._headers():
+        for header in there.headers:
             request[header + fields.C_STEP] = step
             table = request[request[header + fields.TABLE_AT] :].reshape(-1, ROW_FIELDS)
             table[:, ROW_C] += first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from numrnn.engine.buffers import Array
 from numrnn.engine.geometry import Batch, Cut, Integers, Placement, Sizes, time_first, users_placement
 from numrnn.engine.plan import Plan
 from numrnn.engine.workspace import Workspace
-from numrnn.kernels import launch
+from numrnn.kernels import launch, products
 from numrnn.kernels import tasks as fields
 from numrnn.kernels.tile import (
     ROW_C,
@@ -44,9 +44,11 @@ class Launch:
     scratch: int  # numbers of scratch for all tasks
     meeting: slice  # where in the scratch tasks that meet do so
     rows: int  # of a direction
+    headers: tuple[int, ...]  # where in the request they begin
+    sums: tuple[int, ...] = ()  # and the weight gradients of a backward block
     steps: int = 0
     whole: Integers | None = None  # the plan for all steps in one block
-    alone: Launch | None = None  # the same work as one task, where the tasks of this plan meet
+    alone: Callable[[], Launch] | None = None  # the same work as one task, where the tasks of this plan meet
 
     def run_steps(
         self,
@@ -71,13 +73,17 @@ class Launch:
         arrays: tuple[Array, ...],
         running: Integers | None = None,
         since: int = 0,
-    ) -> None:
-        """Run the steps of one block, where tasks cannot meet as one task; `scratch` is one of the arrays."""
+    ) -> Integers:
+        """Run the steps of one block, where tasks cannot meet as one task; `scratch` is one of the arrays.
+
+        Returns the request that was run.
+        """
         request = self.between(begin, end, running, since)
         if self.alone is None:
             launch.run(twins, self.n_threads, request, *arrays)
         elif not launch.run_meeting(twins, self.n_threads, scratch[self.meeting], request, *arrays):
-            self.alone.run(twins, begin, end, scratch, arrays, running, since)
+            return self.alone().run(twins, begin, end, scratch, arrays, running, since)
+        return request
 
     def between(self, begin: int, end: int, running: Integers | None = None, since: int = 0) -> Integers:
         """The plan for the steps of one block; backward tells the rows running at each of them.
@@ -87,7 +93,7 @@ class Launch:
         if self.whole is not None and begin == 0 and end == self.steps:
             return self.whole
         request = self.request.copy()
-        for header in self._headers():
+        for header in self.headers:
             if since:
                 table = request[request[header + fields.TABLE_AT] :][: self.rows * ROW_FIELDS].reshape(-1, ROW_FIELDS)
                 table[:, ROW_C] -= since * request[header + fields.C_STEP]
@@ -98,13 +104,17 @@ class Launch:
                 request[lines] = 0
                 np.cumsum(running[begin:end], out=request[lines + 1 : lines + 1 + end - begin])
                 request[header + fields.BLOCK_LINES] = request[lines + end - begin]
+        for at in self.sums:
+            header = self.headers[0]
+            request[at + products.WG_LINES] = request[header + fields.BLOCK_LINES]
+            request[at + products.WG_ADD] = end < request[header + fields.STEPS]
         return request
 
-    def _headers(self) -> set[int]:
-        n = int(self.request[fields.N_TASKS])
-        return set(
-            self.request[fields.TASKS_AT : fields.TASKS_AT + n * fields.TASK_FIELDS : fields.TASK_FIELDS].tolist()
-        )
+
+def headers_of(request: Integers) -> tuple[int, ...]:
+    """Where the headers of a plan's directions begin."""
+    tasks = request[fields.TASKS_AT :][: int(request[fields.N_TASKS]) * fields.TASK_FIELDS]
+    return tuple(sorted(set(tasks[fields.HEADER :: fields.TASK_FIELDS].tolist())))
 
 
 def assemble(

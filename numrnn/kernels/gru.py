@@ -5,6 +5,7 @@ Source: Cho et al. 2014; the form whose reset gate follows the product: Appleyar
 
 from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import sigmoid, tanh
+from numrnn.kernels.products import sum_gradients
 from numrnn.kernels.recurrence import ONE_STAGE, forward_task
 from numrnn.kernels.recurrence_backward import backward_task
 from numrnn.kernels.simd import fma, lanes, load, load_tail, store, store_tail
@@ -102,14 +103,15 @@ def gru_forward_parallel(plan, x, panels, h_0, output, saved, scratch, resets):
 
 
 @entry_kernel
-def gru_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
-    """Contract: `recurrence_backward.backward_task`, for all tasks."""
+def gru_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets):
+    """Contract: `recurrence_backward.backward_task`, for all tasks, and then `products.sum_gradients`."""
     for task in range(num_tasks(plan)):
-        backward_task(GRU, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
+        backward_task(GRU, task, plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets)
+    sum_gradients(plan, arena, found)
 
 
 @parallel_kernel
-def gru_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
+def gru_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        backward_task(GRU, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
+        backward_task(GRU, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets)

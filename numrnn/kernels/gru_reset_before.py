@@ -5,6 +5,7 @@ Source: Cho et al. 2014. Two stages: r, z and the candidate's input side first; 
 
 from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import sigmoid, tanh
+from numrnn.kernels.products import sum_gradients
 from numrnn.kernels.recurrence import forward_task, no
 from numrnn.kernels.recurrence_backward import backward_task
 from numrnn.kernels.simd import fma, lanes, load, load_tail, store, store_tail
@@ -169,14 +170,17 @@ def gru_reset_before_forward_parallel(plan, x, panels, h_0, output, saved, scrat
 
 
 @entry_kernel
-def gru_reset_before_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
-    """Contract: `recurrence_backward.backward_task`, for all tasks."""
+def gru_reset_before_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets):
+    """Contract: `recurrence_backward.backward_task`, for all tasks, and then `products.sum_gradients`."""
     for task in range(num_tasks(plan)):
-        backward_task(GRU_RESET_BEFORE, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
+        backward_task(GRU_RESET_BEFORE, task, plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets)
+    sum_gradients(plan, arena, found)
 
 
 @parallel_kernel
-def gru_reset_before_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
+def gru_reset_before_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        backward_task(GRU_RESET_BEFORE, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
+        backward_task(
+            GRU_RESET_BEFORE, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets
+        )

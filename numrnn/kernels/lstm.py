@@ -5,6 +5,7 @@ Source: Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000, section 3.
 
 from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import sigmoid, tanh
+from numrnn.kernels.products import sum_gradients
 from numrnn.kernels.recurrence import forward_task, no_finish_backward, yes
 from numrnn.kernels.recurrence_backward import backward_task
 from numrnn.kernels.simd import fma, lanes, load, load_tail, splat, store, store_tail
@@ -153,14 +154,15 @@ def lstm_forward_parallel(plan, x, panels, h_0, output, saved, scratch, resets):
 
 
 @entry_kernel
-def lstm_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
-    """Contract: `recurrence_backward.backward_task`, for all tasks."""
+def lstm_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets):
+    """Contract: `recurrence_backward.backward_task`, for all tasks, and then `products.sum_gradients`."""
     for task in range(num_tasks(plan)):
-        backward_task(LSTM, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
+        backward_task(LSTM, task, plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets)
+    sum_gradients(plan, arena, found)
 
 
 @parallel_kernel
-def lstm_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
+def lstm_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        backward_task(LSTM, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
+        backward_task(LSTM, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets)

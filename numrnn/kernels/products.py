@@ -2,23 +2,26 @@
 
 A weight gradient is left^T @ right, where line k of `left` holds the adjoints of one row's pre-activations and line k
 of `right` what the weights were multiplied with. K is cut into blocks of K_BLOCK lines; each block's sum starts from
-zero and is then added to the total, so the order of additions depends on the shapes alone. Both operands are packed:
+zero and is then added to the gradient, so the order of additions depends on the shapes alone. Both operands are packed:
 right by panels of up to 4 vectors of columns, left by ROWS columns, so that a tile reads both front to back.
 """
 
 from numrnn._jit import entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.simd import flush_denormals, lanes, load, load_tail, restore_mode, splat, store, store_tail
+from numrnn.kernels.tasks import N_SUMS, SUMS_AT
 from numrnn.kernels.tile import ROW_FIELDS, ROW_RANK, ROWS, VECTORS, outer_product
 
 K_BLOCK = 512
 
-# Fields of a weight gradient's request: one left operand, N_RIGHTS right ones of RIGHT_FIELDS each, then the first
-# tile of each task. A right operand meets the left columns LEFT_BEGIN..LEFT_END alone.
+# Fields of a weight gradient's request of WG_SIZE numbers: one left operand, N_RIGHTS right ones of RIGHT_FIELDS
+# each, N_BIASES sums of the left operand's columns, then the first tile of each task. A gradient has a row for each of
+# the left columns LEFT_BEGIN..LEFT_END: the first of them is its row LEFT_FIRST, and after its last row comes row 0.
 (
-    WG_N_TASKS, WG_LINES, WG_LEFT_AT, WG_LEFT_STRIDE, WG_WIDTH, WG_PACKED_AT, WG_PRE_AT, WG_BIAS_AT, WG_N_RIGHTS,
-    WG_FIELDS,
-) = range(10)  # fmt: skip
-RIGHT_AT, RIGHT_COLUMNS, RIGHT_TOTAL_AT, RIGHT_LEFT_BEGIN, RIGHT_LEFT_END, RIGHT_FIELDS = range(6)
+    WG_SIZE, WG_N_TASKS, WG_LINES, WG_ADD, WG_LEFT_AT, WG_LEFT_STRIDE, WG_WIDTH, WG_PACKED_AT, WG_PRE_AT, WG_SUMS_AT,
+    WG_N_RIGHTS, WG_N_BIASES, WG_FIELDS,
+) = range(13)  # fmt: skip
+FOUND_AT, LEFT_BEGIN, LEFT_END, LEFT_FIRST, BIAS_FIELDS = range(5)
+RIGHT_AT, RIGHT_COLUMNS, RIGHT_FIELDS = range(BIAS_FIELDS, BIAS_FIELDS + 3)
 
 
 @kernel
@@ -48,57 +51,84 @@ def pack_rows(source, field, shift, table, first, count, columns, panels_from, p
 
 
 @kernel
-def _pack_left(left, at, stride, column, width, begin, lines, arena, packed, bias_at):
+def _found_row(plan, field, column):
+    """Row of a gradient that a left column belongs to; negative where there is none."""
+    begin, end = plan[field + LEFT_BEGIN], plan[field + LEFT_END]
+    if column < begin or column >= end:
+        return -1
+    row = column - begin + plan[field + LEFT_FIRST]
+    return row if row < end - begin else row - (end - begin)
+
+
+@kernel
+def _pack_left(plan, left, column, begin, lines, arena, packed, found):
     """Pack ROWS columns of `left` from `column` on, lines begin..begin + lines, and add up each column.
 
     A vector is wider than a tile has rows: what it writes too much is overwritten by the next line, or is padding.
     """
     size = lanes(arena)
+    at, stride, sums = plan[WG_LEFT_AT], plan[WG_LEFT_STRIDE], plan[WG_SUMS_AT] + column
     for back in range((ROWS + size - 1) // size):
         v = ((ROWS - 1) // size - back) * size
-        valid = width - column - v
+        valid = plan[WG_WIDTH] - column - v
         total = splat(arena, 0.0)
         for k in range(lines):
             value = load_tail(left, at + (begin + k) * stride + column + v, valid)
             total = total + value
             store(arena, packed + k * ROWS + v, value)
         count = min(valid, ROWS - v)
-        before = load_tail(arena, bias_at + column + v, count)
-        store_tail(arena, bias_at + column + v, before + total, count)
+        if plan[WG_ADD] or begin + lines < plan[WG_LINES]:
+            total = load_tail(arena, sums + v, count) + total
+        store_tail(arena, sums + v, total, count)
+    for bias in range(plan[WG_N_BIASES]):
+        field = WG_FIELDS + plan[WG_N_RIGHTS] * RIGHT_FIELDS + bias * BIAS_FIELDS
+        for r in range(ROWS):
+            row = _found_row(plan, field, column + r)
+            if row >= 0:
+                found[plan[field + FOUND_AT] + row] = arena[sums + r]
 
 
 @kernel
-def _add_products(plan, right_field, arena, begin, lines, first, last, packed, packed_size, pre):
-    """total += left^T @ right over one block of K, for those of the left operand's tiles first..last that meet it."""
+def _add_products(plan, field, arena, begin, lines, first, last, packed, packed_size, pre, found):
+    """found += left^T @ right over one block of K, for those of the left operand's tiles first..last that meet it.
+
+    The last block of all is the first that is summed: it is stored.
+    """
     size = lanes(arena)
     width = VECTORS * size
-    columns = plan[right_field + RIGHT_COLUMNS]
-    stride = (columns + size - 1) // size * size
-    begin_tile = max(first, plan[right_field + RIGHT_LEFT_BEGIN] // ROWS)
-    end_tile = min(last, (plan[right_field + RIGHT_LEFT_END] + ROWS - 1) // ROWS)
+    columns = plan[field + RIGHT_COLUMNS]
+    add = plan[WG_ADD] or begin + lines < plan[WG_LINES]
+    begin_tile = max(first, plan[field + LEFT_BEGIN] // ROWS)
+    end_tile = min(last, (plan[field + LEFT_END] + ROWS - 1) // ROWS)
     for panel in range((columns + width - 1) // width):
         vectors = panel_vectors(columns, panel, size)
-        right = plan[right_field + RIGHT_AT] + panel * width * plan[WG_LINES] + begin * vectors * size
+        right = plan[field + RIGHT_AT] + panel * width * plan[WG_LINES] + begin * vectors * size
         for tile in range(begin_tile, end_tile):
             outer_product(vectors, pre, arena, packed + (tile - first) * packed_size, arena, right, lines)
             for r in range(ROWS):
-                to = plan[right_field + RIGHT_TOTAL_AT] + (tile * ROWS + r) * stride + panel * width
-                for v in range(vectors):
-                    at = to + v * size
-                    store(arena, at, load(arena, at) + load(pre, (r * vectors + v) * size))
+                row = _found_row(plan, field, tile * ROWS + r)
+                if row >= 0:
+                    to = plan[field + FOUND_AT] + row * columns + panel * width
+                    for v in range(vectors):
+                        at, valid = to + v * size, columns - panel * width - v * size
+                        value = load(pre, (r * vectors + v) * size)
+                        if add:
+                            value = load_tail(found, at, valid) + value
+                        store_tail(found, at, value, valid)
 
 
 @kernel
-def weight_gradient_task(task, plan, left, arena):
+def weight_gradient_task(task, plan, left, arena, found):
     """One task's share of the rows of a weight gradient, all blocks of K from the last to the first.
 
     left    (lines, width)   read     from WG_LEFT_AT, lines WG_LEFT_STRIDE apart
     arena                    read     right operands, packed by `pack_rows`
-                             written  the share's packed left operand, a tile; totals, column sums of left
+                             written  the share's packed left operand, a tile, column sums of left
+    found   rows FOUND_AT    written  gradients, C-contiguous; with WG_ADD read too
     """
     mode = flush_denormals()
-    width, lines = plan[WG_WIDTH], plan[WG_LINES]
-    tasks_at = WG_FIELDS + plan[WG_N_RIGHTS] * RIGHT_FIELDS
+    lines = plan[WG_LINES]
+    tasks_at = WG_FIELDS + plan[WG_N_RIGHTS] * RIGHT_FIELDS + plan[WG_N_BIASES] * BIAS_FIELDS
     first, last = plan[tasks_at + task], plan[tasks_at + task + 1]
     size = lanes(arena)
     packed_size = min(lines, K_BLOCK) * ROWS + size
@@ -110,25 +140,33 @@ def weight_gradient_task(task, plan, left, arena):
         begin = (n_blocks - 1 - back) * K_BLOCK
         count = min(K_BLOCK, lines - begin)
         for tile in range(first, last):
-            _pack_left(
-                left, plan[WG_LEFT_AT], plan[WG_LEFT_STRIDE], tile * ROWS, width, begin, count,
-                arena, packed + (tile - first) * packed_size, plan[WG_BIAS_AT],
-            )  # fmt: skip
+            _pack_left(plan, left, tile * ROWS, begin, count, arena, packed + (tile - first) * packed_size, found)
         for right in range(plan[WG_N_RIGHTS]):
             field = WG_FIELDS + right * RIGHT_FIELDS
-            _add_products(plan, field, arena, begin, count, first, last, packed, packed_size, pre)
+            _add_products(plan, field, arena, begin, count, first, last, packed, packed_size, pre, found)
     restore_mode(mode)
 
 
+@kernel
+def sum_gradients(plan, arena, found):
+    """The weight gradients of a block that one thread has just run: the requests that a backward plan holds."""
+    at = plan[SUMS_AT]
+    for _ in range(plan[N_SUMS]):
+        request = plan[at:]
+        for task in range(request[WG_N_TASKS]):
+            weight_gradient_task(task, request, arena, arena, found)
+        at += request[WG_SIZE]
+
+
 @entry_kernel
-def weight_gradient_serial(plan, left, arena):
+def weight_gradient_serial(plan, left, arena, found):
     """Contract: `weight_gradient_task`, for all tasks."""
     for task in range(plan[WG_N_TASKS]):
-        weight_gradient_task(task, plan, left, arena)
+        weight_gradient_task(task, plan, left, arena, found)
 
 
 @parallel_kernel
-def weight_gradient_parallel(plan, left, arena):
+def weight_gradient_parallel(plan, left, arena, found):
     """The parallel twin."""
     for task in prange(plan[WG_N_TASKS]):
-        weight_gradient_task(int64(task), plan, left, arena)
+        weight_gradient_task(int64(task), plan, left, arena, found)

@@ -9,7 +9,11 @@ from numrnn.kernels.tasks import (
     ARRIVAL_AT,
     BLOCK_LINES,
     C_STEP,
+    CLEAR_C,
+    CLEAR_H,
+    D_C_0_AT,
     D_C_AT,
+    D_H_0_AT,
     D_H_AT,
     D_OPERAND_AT,
     D_OUTPUT_STEP,
@@ -53,6 +57,7 @@ from numrnn.kernels.tasks import (
     SLAB_AT,
     SLAB_STRIDE,
     STATE_STRIDE,
+    STEPS,
     STEPS_AT,
     T_BEGIN,
     T_END,
@@ -61,7 +66,6 @@ from numrnn.kernels.tasks import (
     TASKS_AT,
     X_PANELS_AT,
     X_STEP,
-    ZEROS_AT,
     any_reset,
     clear_padding,
     copy_kept,
@@ -129,6 +133,16 @@ def clear_states(at, stride, columns_from, columns_to, arena, table, first, coun
 
 
 @kernel
+def read_out_states(at, stride, columns_from, columns_to, arena, table, first, count, found, target, columns):
+    """Copy the rows' adjoints to `found`, where a row has `columns` numbers."""
+    for row in range(first, first + count):
+        state = table[row * ROW_FIELDS + ROW_STATE]
+        for unit in range(columns_from, columns_to, lanes(arena)):
+            value = load(arena, at + state * stride + unit)
+            store_tail(found, target + state * columns + unit, value, columns - unit)
+
+
+@kernel
 def fold_output(header, columns_from, columns_to, table, first, count, t, slab_2, d_output, arena):
     """The adjoint of a projected h_t: d_h plus what comes from outside, moved to the block's second slab."""
     size, columns = lanes(arena), header[OUTPUT_SIZE]
@@ -146,7 +160,7 @@ def fold_output(header, columns_from, columns_to, table, first, count, t, slab_2
 
 
 @kernel
-def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
+def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets):
     """Back through all steps of a time block for one group of rows; then its input gradients and operands are written.
 
     The lines of a block, T_BEGIN first, count the rows of earlier steps that are still running: step t of a row is line
@@ -157,8 +171,10 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
                                      second stage's
     d_output                read     rows ROW_D_OUTPUT + t * D_OUTPUT_STEP
     d_x                     written  rows ROW_D_X + t * D_X_STEP; zeros as padding
-    arena                   written  adjoints of the states; the block's slab of adjoints of pre-activations; the
-                                     block's rows of x and h_{t-1}, packed for a weight gradient; scratch as in forward
+    found                   written  at t = 0: D_H_0_AT, D_C_0_AT, a line for each row
+    arena                   written  adjoints of the states, cleared at the last step with CLEAR_H, CLEAR_C; the block's
+                                     slab of adjoints of pre-activations; the block's rows of x and h_{t-1}, packed for
+                                     a weight gradient; scratch as in forward
 
     A task's panels are those of hidden units, of h_t's features and of x's: it writes these alone, and where it needs
     those of others they meet.
@@ -181,10 +197,24 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
     units_from, units_to = panels_from * line, min(panels_to * line, hidden_size)
     outputs_from, outputs_to = second_from * line, min(second_to * line, output_size)
     pre = header[SCRATCH_AT] + task * header[SCRATCH_SIZE]
-    kept_h = pre + ROWS * line
+    zeros = pre + ROWS * line
+    kept_h = zeros + line
     kept_c, operand_at = kept_h + header[REGION], kept_h + 2 * header[REGION]
     lines = plan[header[LINES_AT] :]
     meetings = 0
+    for v in range(0, line, size):
+        store(arena, zeros + v, splat(arena, 0.0))
+    if end == header[STEPS]:
+        if header[CLEAR_H]:
+            clear_states(
+                header[D_H_AT], stride, second_from * line, second_to * line, arena, table, first, count,
+                resets, header, NONE, ALL,
+            )  # fmt: skip
+        if header[CLEAR_C]:
+            clear_states(
+                header[D_C_AT], stride, panels_from * line, panels_to * line, arena, table, first, count,
+                resets, header, NONE, ALL,
+            )  # fmt: skip
     for back in range(end - begin):
         t = end - 1 - back
         alive = running(table, first, count, t)
@@ -215,7 +245,7 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
             clear_states(d_h, stride, units_from, units_to, arena, table, first, alive, resets, header, t, ALL)
             add_products(
                 first, alive, table, arena, ROW_SLAB_2, slab_2, output_size, panels, header[SECOND_AT],
-                panels_from, panels_to, arena, d_h, stride, pre, header[ZEROS_AT],
+                panels_from, panels_to, arena, d_h, stride, pre, zeros,
             )  # fmt: skip
         cell.epilogue_backward(
             cell, hidden_size, units_from, units_to, table, first, alive,
@@ -241,7 +271,7 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
                 )
                 add_products(
                     first, alive, table, arena, ROW_SLAB, slab, hidden_size, panels, header[SECOND_AT],
-                    panels_from, panels_to, arena, d_operand, stride, pre, header[ZEROS_AT],
+                    panels_from, panels_to, arena, d_operand, stride, pre, zeros,
                 )  # fmt: skip
                 cell.finish_backward(
                     hidden_size, units_from, units_to, table, first, alive, before, before_field, before_shift,
@@ -251,7 +281,7 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
                 meetings = meet_others(header, arena, meetings)
         add_products(
             first, alive, table, arena, ROW_SLAB, slab + header[HIDDEN_BEGIN], header[HIDDEN_WIDTH],
-            panels, header[PANELS_AT], second_from, second_to, arena, header[D_H_AT], stride, pre, header[ZEROS_AT],
+            panels, header[PANELS_AT], second_from, second_to, arena, header[D_H_AT], stride, pre, zeros,
         )  # fmt: skip
         if reset:
             clear_states(
@@ -269,18 +299,28 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
             before, before_field, before_shift, table, first, alive, output_size, second_from, second_to,
             arena, header[RIGHT_H_AT], header[BLOCK_LINES], at_line,
         )  # fmt: skip
+    if begin == 0:
+        read_out_states(
+            header[D_H_AT], stride, outputs_from, outputs_to, arena, table, first, count,
+            found, header[D_H_0_AT], output_size,
+        )  # fmt: skip
+        if cell.has_c():
+            read_out_states(
+                header[D_C_AT], stride, units_from, units_to, arena, table, first, count,
+                found, header[D_C_0_AT], hidden_size,
+            )  # fmt: skip
     if header[HAS_D_X]:
         meetings = meet_others(header, arena, meetings)
         if header[ONE_GROUP]:
-            input_gradient_of_lines(header, own, plan, table, first, count, panels, d_x, arena, pre)
+            input_gradient_of_lines(header, own, plan, table, first, count, panels, d_x, arena, pre, zeros)
         else:
-            input_gradient_of_rows(header, table, first, count, lines, panels, d_x, arena, pre)
+            input_gradient_of_rows(header, table, first, count, lines, panels, d_x, arena, pre, zeros)
         clear_padding(header, own, table, d_x, ROW_D_X, header[D_X_STEP], header[INPUT_SIZE])
     restore_mode(mode)
 
 
 @kernel
-def input_gradient_of_rows(header, table, first, count, lines, panels, d_x, arena, pre):
+def input_gradient_of_rows(header, table, first, count, lines, panels, d_x, arena, pre, zeros):
     """d_x = slab @ W_ih for the rows and steps of a task; a panel is read once for all of them."""
     begin, end, input_size = header[T_BEGIN], header[T_END], header[INPUT_SIZE]
     line = VECTORS * lanes(arena)
@@ -294,7 +334,7 @@ def input_gradient_of_rows(header, table, first, count, lines, panels, d_x, aren
             for tile in range(n_tiles):
                 rows = tile_rows(first + alive - row, n_tiles - tile)
                 full_product(
-                    rows, arena, pre, line, arena, header[ZEROS_AT], NONE, table, row,
+                    rows, arena, pre, line, arena, zeros, NONE, table, row,
                     arena, ROW_SLAB, slab, header[INPUT_WIDTH], arena, ROW_SLAB, NONE, NONE, panels, at,
                 )  # fmt: skip
                 for r in range(rows):
@@ -303,7 +343,7 @@ def input_gradient_of_rows(header, table, first, count, lines, panels, d_x, aren
 
 
 @kernel
-def input_gradient_of_lines(header, own, plan, table, first, count, panels, d_x, arena, pre):
+def input_gradient_of_lines(header, own, plan, table, first, count, panels, d_x, arena, pre, zeros):
     """The same for a task that has all rows of its direction: then steps fill the tiles where rows are few."""
     line = VECTORS * lanes(arena)
     steps, n_lines = plan[header[STEPS_AT] :], header[BLOCK_LINES]
@@ -314,7 +354,7 @@ def input_gradient_of_lines(header, own, plan, table, first, count, panels, d_x,
         for tile in range(n_tiles):
             n_rows = tile_rows(n_lines - done, n_tiles - tile)
             full_product(
-                n_rows, arena, pre, line, arena, header[ZEROS_AT], NONE, steps, NONE,
+                n_rows, arena, pre, line, arena, zeros, NONE, steps, NONE,
                 arena, ROW_SLAB, header[SLAB_AT] + done * header[SLAB_STRIDE], header[INPUT_WIDTH],
                 arena, ROW_SLAB, NONE, NONE, panels, at,
             )  # fmt: skip

@@ -5,6 +5,7 @@ Source: Elman 1990. A panel covers four vectors of hidden units, since there is 
 
 from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import tanh
+from numrnn.kernels.products import sum_gradients
 from numrnn.kernels.recurrence import ONE_STAGE, forward_task
 from numrnn.kernels.recurrence_backward import backward_task
 from numrnn.kernels.simd import fma, lanes, load, load_tail, maximum, select_less, splat, store, store_tail
@@ -107,17 +108,18 @@ def rnn_tanh_forward_parallel(plan, x, panels, h_0, output, saved, scratch, rese
 
 
 @entry_kernel
-def rnn_tanh_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
-    """Contract: `recurrence_backward.backward_task`, for all tasks."""
+def rnn_tanh_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets):
+    """Contract: `recurrence_backward.backward_task`, for all tasks, and then `products.sum_gradients`."""
     for task in range(num_tasks(plan)):
-        backward_task(RNN_TANH, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
+        backward_task(RNN_TANH, task, plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets)
+    sum_gradients(plan, arena, found)
 
 
 @parallel_kernel
-def rnn_tanh_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
+def rnn_tanh_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        backward_task(RNN_TANH, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
+        backward_task(RNN_TANH, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets)
 
 
 @entry_kernel
@@ -135,14 +137,15 @@ def rnn_relu_forward_parallel(plan, x, panels, h_0, output, saved, scratch, rese
 
 
 @entry_kernel
-def rnn_relu_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
-    """Contract: `recurrence_backward.backward_task`, for all tasks."""
+def rnn_relu_backward_serial(plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets):
+    """Contract: `recurrence_backward.backward_task`, for all tasks, and then `products.sum_gradients`."""
     for task in range(num_tasks(plan)):
-        backward_task(RNN_RELU, task, plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
+        backward_task(RNN_RELU, task, plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets)
+    sum_gradients(plan, arena, found)
 
 
 @parallel_kernel
-def rnn_relu_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets):
+def rnn_relu_backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets):
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
-        backward_task(RNN_RELU, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, arena, resets)
+        backward_task(RNN_RELU, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets)

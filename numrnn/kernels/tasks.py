@@ -1,10 +1,10 @@
 """The plan that a launch walks, and what tasks do forward and backward alike.
 
-The plan is one int64 array: N_TASKS, then for each task TASK_FIELDS numbers; the headers of the directions (fields
-below); the lines of a block; the table of rows (`tile.ROW_*`); the table of steps, whose line s has s steps in its
-fields. Offsets and steps count numbers, not bytes. Step t is the t-th that a direction processes: the reverse one has
-negative steps and begins at each row's own end. Rows of a task are sorted by falling length, so those still running
-come first.
+The plan is one int64 array: N_TASKS, N_SUMS, SUMS_AT, then for each task TASK_FIELDS numbers; the headers of the
+directions (fields below); the lines of a block; the table of rows (`tile.ROW_*`); the table of steps, whose line s has
+s steps in its fields; backward, the requests of the weight gradients (`products.WG_*`). Offsets and steps count
+numbers, not bytes. Step t is the t-th that a direction processes: the reverse one has negative steps and begins at each
+row's own end. Rows of a task are sorted by falling length, so those still running come first.
 """
 
 import numpy as np
@@ -14,7 +14,8 @@ from numrnn.kernels.meeting import meet
 from numrnn.kernels.simd import lanes, load_tail, splat, store_tail
 from numrnn.kernels.tile import ROW_FIELDS, ROW_LENGTH, ROW_LOCAL, ROW_RESET
 
-N_TASKS, TASKS_AT = 0, 1
+# Weight gradients that a backward launch of one thread sums itself; where the requests of all of them begin.
+N_TASKS, N_SUMS, SUMS_AT, TASKS_AT = range(4)
 
 # A task: its direction's header; its rows, its panels, those of the second stage (backward: of h_t's features) and of
 # x's features, from the first to before the last; the task in whose scratch the second stage's operand stands.
@@ -32,10 +33,10 @@ ALL, RESET = np.bool_(True), np.bool_(False)
     X_STEP, H_STEP, H_RING, C_STEP, GATES_STEP, KEEP, HAS_RESETS, RESETS_STEP, SCRATCH_AT, SCRATCH_SIZE, REGION,
     HAS_D_OUTPUT, D_OUTPUT_STEP, HAS_D_X, D_X_STEP, SLAB_STRIDE, HIDDEN_BEGIN, HIDDEN_WIDTH, INPUT_WIDTH,
     D_H_AT, D_C_AT, D_OPERAND_AT, STATE_STRIDE, SLAB_AT, SLAB_2_AT, SLAB_2_STRIDE, X_PANELS_AT, RIGHT_AT, RIGHT_H_AT,
-    RIGHT_2_AT, LINES_AT, BLOCK_LINES, ZEROS_AT, PADDED_STEPS,
+    RIGHT_2_AT, LINES_AT, BLOCK_LINES, PADDED_STEPS, STEPS, CLEAR_H, CLEAR_C, D_H_0_AT, D_C_0_AT,
     HOISTED, HIDDEN_LINES_AT, STEPS_AT, SLAB_IN_SCRATCH, ARRIVAL_AT, MEETING_AT, N_MEETING, ONE_GROUP,
     HEADER_FIELDS,
-) = range(55)  # fmt: skip
+) = range(59)  # fmt: skip
 
 
 @kernel

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from numrnn._errors import explain
-from numrnn._types import Array, ArrayLike, StateLike
+from numrnn._types import ArrayLike, StateLike
 from numrnn.engine import forward
 from numrnn.engine.dropout import Dropout
 from numrnn.engine.packed import Integers, PackedSequence
