@@ -16,7 +16,6 @@ from numrnn.engine import backward_plans, by_reference
 from numrnn.engine.backward_plans import BackwardLaunch, Has, results
 from numrnn.engine.buffers import SCRATCHES, flat, reset_flags
 from numrnn.engine.forward import Saved
-from numrnn.engine.workspace import Workspace
 from numrnn.kernels import launch
 
 Array = NDArray[Any]
@@ -62,9 +61,9 @@ def _run_layer(
     if not batch.steps:
         return np.zeros(x.shape, plan.dtype) if x_gradient else None
     d_x = np.empty((plan.num_directions, *x.shape), plan.dtype) if x_gradient else None
-    space = Workspace.of(plan, keep=True) if saved.segments is None else saved.segments.space
-    has = Has(d_output is not None, d_h_n is not None, d_c_n is not None, x_gradient)
-    planned = backward_plans.backward(plan, layer, batch, space, has, resets=saved.resets is not None)
+    segment = None if saved.segments is None else saved.segments.space
+    has = Has(d_output is not None, d_h_n is not None, d_c_n is not None, x_gradient, saved.resets is not None)
+    planned = backward_plans.backward(plan, layer, batch, segment, has)
     scratch = SCRATCHES[plan.dtype].borrow(planned.launch.scratch)
     for d, places in enumerate(planned.arenas):
         for at, given in ((places.d_h, d_h_n), (places.d_c, d_c_n)):

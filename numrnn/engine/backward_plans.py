@@ -153,26 +153,27 @@ class Has(NamedTuple):
     d_h_n: bool
     d_c_n: bool
     d_x: bool
+    resets: bool
 
 
-def backward(plan: Plan, layer: int, batch: Batch, workspace: Workspace, has: Has, *, resets: bool) -> BackwardLaunch:
+def backward(plan: Plan, layer: int, batch: Batch, segment: Workspace | None, has: Has) -> BackwardLaunch:
     """The plan of one layer's backward pass; d_output and d_x have the layouts of output and x."""
-    key = ("backward", layer, workspace.steps, workspace.is_segment, has, resets)
+    key = ("backward", layer, has, segment)
     planned: BackwardLaunch | None = None if batch.ragged else plan.prepared.get(key)
     if planned is None:
-        planned = _backward(plan, layer, batch, workspace, has, resets=resets)
+        planned = _backward(plan, layer, batch, segment or Workspace.of(plan, keep=True), has)
         if kept(plan, batch):
             plan.prepared[key] = planned
     return planned
 
 
-def _backward(plan: Plan, layer: int, batch: Batch, workspace: Workspace, has: Has, *, resets: bool) -> BackwardLaunch:
+def _backward(plan: Plan, layer: int, batch: Batch, workspace: Workspace, has: Has) -> BackwardLaunch:
     size = layer_sizes(plan, layer)
     n_threads = threads(plan, size, batch.most_lines)
     arenas: list[Arena] = []
     for d in range(plan.num_directions):
         arenas.append(arena(plan, layer, batch, d, n_threads, arenas[-1].size if arenas else 0))
-    make = partial(_backward_cut, plan, layer, batch, workspace, arenas=arenas, has=has, resets=resets)
+    make = partial(_backward_cut, plan, layer, batch, workspace, arenas=arenas, has=has)
     cut = backward_cut_of(plan, size, n_threads)
     planned = make(cut, n_threads)
     if cut.n_columns > 1:
@@ -203,7 +204,6 @@ def _backward_cut(
     *,
     arenas: list[Arena],
     has: Has,
-    resets: bool,
 ) -> Launch:
     size = layer_sizes(plan, layer)
     x, h = placements(plan, layer, batch)
@@ -218,7 +218,7 @@ def _backward_cut(
     second = size.second_columns * ceil(size.hidden_size, size.line)
     directions = []
     for d, places in enumerate(arenas):
-        header, columns = direction_of(plan, size, batch, d, x, h, workspace, resets=resets)
+        header, columns = direction_of(plan, size, batch, d, x, h, workspace, resets=has.resets)
         panels_at = d * (hidden_panels + input_panels + second)
         first = (layer * plan.num_directions + d) * plan.batch_size
         header |= {

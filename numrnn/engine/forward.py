@@ -222,6 +222,8 @@ class _Stage:
     ends: tuple[Any, ...]  # where the output holds each direction's last state, unless rows differ
     final: Any  # where it holds them all, (1, N, H_out), if there is but one
     is_last_state: bool  # output is as large and holds nothing else
+    workspace_size: int
+    cell_places: tuple[tuple[slice, slice, slice], ...]  # of each direction: in a state, before and after a full row
     zeros: Array  # a flat hidden state of the whole stack
     nothing: Array
     scratches: Scratches
@@ -250,6 +252,13 @@ class _Stage:
         final = None
         if plan.num_layers * plan.num_directions == 1 and planned is not None and not batch.ragged:
             final = (None, *ends[0])
+        cell_places = []
+        for d in range(plan.num_directions if plan.spec.has_cell_state else 0):
+            first = slice(d * space.size, d * space.size + space.a_state)
+            end = d * space.size + space.cells_size
+            last_slot = slice(end - space.a_state, end)
+            own = slice(d * space.a_state, (d + 1) * space.a_state)
+            cell_places.append((own, last_slot, first) if d else (own, first, last_slot))
         rows, a_row = plan.states_of(layer), plan.batch_size
         of_hidden, of_cells = (
             slice(rows.start * a_row * size, rows.stop * a_row * size) if plan.num_layers > 1 else None
@@ -271,6 +280,8 @@ class _Stage:
             tuple(ends),
             final,
             final is not None and shape == plan.state_shape,
+            plan.num_directions * space.size,
+            tuple(cell_places),
             np.zeros(max(1, math.prod(plan.state_shape)), plan.dtype),
             _NOTHING[plan.dtype],
             SCRATCHES[plan.dtype],
@@ -314,32 +325,22 @@ class _Stage:
 
     def workspace(self, c_0: Array | None) -> Array:
         """Memory for all that backward needs, with the initial cell states in their places."""
-        space = self.space
-        workspace = aligned(self.plan.num_directions * space.size, self.plan.dtype)
+        workspace = aligned(self.workspace_size, self.plan.dtype)
         if c_0 is not None:
-            a_state = space.a_state
-            for d in range(self.plan.num_directions):  # the reverse direction begins at each row's own end
-                own, at = c_0[d * a_state : (d + 1) * a_state], d * space.size
-                if not d:
-                    workspace[at : at + a_state] = own
-                elif not self.batch.ragged:
-                    workspace[at + space.cells_size - a_state : at + space.cells_size] = own
+            for d, (own, first, _) in enumerate(self.cell_places):
+                if d and self.batch.ragged:  # the reverse direction begins at each row's own end
+                    self.space.cells(workspace, d)[self._own_ends()] = c_0[own].reshape(-1, self.plan.hidden_size)
                 else:
-                    space.cells(workspace, d)[self._own_ends()] = own.reshape(-1, self.plan.hidden_size)
+                    workspace[first] = c_0[own]
         return workspace
 
     def read_final_cells(self, workspace: Array, c_n: Array) -> None:
         """Copy the cell state after each row's own last step."""
-        space = self.space
-        a_state = space.a_state
-        for d in range(self.plan.num_directions):
-            own, at = c_n[d * a_state : (d + 1) * a_state], d * space.size
-            if d:
-                own[:] = workspace[at : at + a_state]
-            elif not self.batch.ragged:
-                own[:] = workspace[at + space.cells_size - a_state : at + space.cells_size]
+        for d, (own, _, last) in enumerate(self.cell_places):
+            if not d and self.batch.ragged:
+                c_n[own].reshape(-1, self.plan.hidden_size)[:] = self.space.cells(workspace, d)[self._own_ends()]
             else:
-                own.reshape(-1, self.plan.hidden_size)[:] = space.cells(workspace, d)[self._own_ends()]
+                c_n[own] = workspace[last]
 
     def _own_ends(self) -> Any:
         """Index of each row's own end among all slots of cell states."""

@@ -33,7 +33,7 @@ def not_yet(head: str, argument: str, reason: str, *advice: str) -> NotImplement
 
 def count(head: str, name: str, value: object, *, least: int = 1, most: int | None = None) -> int:
     """An integer of `least` or more, and `most` at most; any integer type except bool."""
-    if type(value) is int and value >= least and most is None:
+    if type(value) is int and value >= least and (most is None or value <= most):
         return value
     problem = f"`{name}` should be an int of {least} or more, got {kind_of(value)}."
     if isinstance(value, bool | np.bool_):

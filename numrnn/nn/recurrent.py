@@ -328,7 +328,8 @@ class Recurrent(RecurrentWeights):
     ) -> Dropout | None:
         """The dropout of a call of `vjp`, from its arguments; None where there is none."""
         seed = seed_number(head, seed)
-        t0, row0 = (count(head, name, at, least=0, most=2**62) for name, at in (("t0", t0), ("row0", row0)))
+        t0 = count(head, "t0", t0, least=0, most=2**62)
+        row0 = count(head, "row0", row0, least=0, most=2**62)
         if not self.dropout or self.num_layers == 1:
             return None
         seed = int(self._mask_seeds.integers(2**63)) if seed is None else seed
