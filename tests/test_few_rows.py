@@ -1,6 +1,7 @@
 """Few rows: tasks that share them and meet at every step, and what is hoisted, say what one task says, bit for bit."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -158,3 +159,25 @@ def test_a_cut_gives_every_panel_to_one_task() -> None:
 def geometry_plan(layer: Any, batch_size: int, n_threads: int) -> Any:
     """The plan of 50 steps."""
     return plan_shape(layer.signature, (50, batch_size, layer.input_size), n_threads)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_no_launch_asks_for_more_threads_than_allowed(
+    n_threads: int, cut: Cut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two directions neither, and tasks that meet have a thread each; it is run by one here."""
+    asked: list[int] = []
+
+    @contextmanager
+    def noted(n: int) -> Iterator[int]:
+        asked.append(n)
+        yield 1
+
+    monkeypatch.setattr(_threads, "_limit", lambda: 3)
+    monkeypatch.setattr(_threads, "processors", lambda: 3)
+    monkeypatch.setattr(_threads, "launch", noted)
+    for case in CASES:
+        cut(1000, 3)
+        layer_answers(make_layer(case), make_problem(case), n_threads=n_threads)
+    assert bool(asked) == (n_threads > 1)
+    assert max(asked, default=1) <= n_threads

@@ -260,7 +260,10 @@ class _Layer:
         left_tiles = -(-size.slab_width // int(ROWS))
         for columns, width in ((size.input_size, size.width), (size.output_size, size.hidden_width)):
             stride, met = ceil(columns, size.lanes), -(-width // int(ROWS))
-            sums = float(met * int(ROWS) * stride * item)
+            sums = float(width * columns * item)
+            first = max(
+                lines for lines, times in counts.items() if times
+            )  # the sums of the first block are stored, those of the others added
             for lines, times in counts.items():
                 if not lines * times:
                     continue
@@ -270,7 +273,9 @@ class _Layer:
                 packed = panel + left * left_tiles / tasks
                 n_panels = -(-stride // size.line)
                 yield Stream("operands", times * n_panels * met * left, packed, packed * tasks)
-                yield Stream("gradients", 2.0 * times * sums, sums / tasks + packed, sums + packed * tasks)
+                yield Stream(
+                    "gradients", (2.0 * times - (lines == first)) * sums, sums / tasks + packed, sums + packed * tasks
+                )
 
 
 def _tiles_ahead(length: int, hoisted: int) -> int:
