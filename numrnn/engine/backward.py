@@ -34,9 +34,9 @@ def run(
         d_output = _run_layer(saved, layer, d_output, d_h_n, d_c_n, found, x_gradient=x_gradient or layer > 0)
         if saved.dropout is not None and d_output is not None and layer > 0:
             d_output = saved.dropout(d_output, layer - 1, plan.n_threads)
-    d_h_0 = found[slice(*places.h_0)].reshape(plan.state_shape)
-    d_c_0 = found[slice(*places.c_0)].reshape(plan.cell_shape) if plan.spec.has_cell_state else None
-    parameters = {name: found[begin:end].reshape(shape) for name, (begin, end, shape) in places.parameters.items()}
+    d_h_0 = found[places.h_0].reshape(plan.state_shape)
+    d_c_0 = found[places.c_0].reshape(plan.cell_shape) if plan.spec.has_cell_state else None
+    parameters = {name: found[place].reshape(shape) for name, (place, shape) in places.parameters.items()}
     if not saved.batch.steps:
         found[:] = 0
         for state, given in ((d_h_0, d_h_n), (d_c_0, d_c_n)):

@@ -29,9 +29,9 @@ class Results:
     """Where a pass's gradients stand in one array: parameters by name, in PyTorch's order, and initial states."""
 
     size: int
-    parameters: dict[str, tuple[int, int, Shape]]  # from, to, shape
-    h_0: tuple[int, int]
-    c_0: tuple[int, int]
+    parameters: dict[str, tuple[slice, Shape]]
+    h_0: slice
+    c_0: slice
 
     @classmethod
     def of(cls, plan: Plan) -> Results:
@@ -48,12 +48,12 @@ class Results:
         places, end = {}, 0
         for name, shape in shapes.items():
             begin, numbers = end, math.prod(shape)
-            places[name] = begin, begin + numbers, shape
+            places[name] = slice(begin, begin + numbers), shape
             end = ceil(begin + numbers, 16)
-        h_0 = end, end + math.prod(plan.state_shape)
-        at = ceil(h_0[1], 16)
-        c_0 = at, at + plan.spec.has_cell_state * math.prod(plan.cell_shape)
-        return cls(c_0[1], places, h_0, c_0)
+        h_0 = slice(end, end + math.prod(plan.state_shape))
+        at = ceil(h_0.stop, 16)
+        c_0 = slice(at, at + plan.spec.has_cell_state * math.prod(plan.cell_shape))
+        return cls(c_0.stop, places, h_0, c_0)
 
 
 def results(plan: Plan) -> Results:
@@ -86,8 +86,8 @@ def arena(plan: Plan, layer: int, batch: Batch, d: int, n_threads: int, begin: i
     suffix = f"_l{layer}_reverse" if d else f"_l{layer}"
 
     def of(name: str, left_begin: int, left_end: int, left_first: int = 0, rows: int = 0) -> Found:
-        at, _, shape = found[f"{name}{suffix}"]
-        return Found(at + rows * math.prod(shape[1:]), left_begin, left_end, left_first)
+        place, shape = found[f"{name}{suffix}"]
+        return Found(place.start + rows * math.prod(shape[1:]), left_begin, left_end, left_first)
 
     hidden = size.hidden_begin, size.hidden_begin + size.hidden_width
     inputs = 0, size.width, (size.width - size.hidden_begin) % size.width
@@ -134,7 +134,10 @@ class BackwardLaunch:
         running: Integers,
         since: int,
     ) -> None:
-        """Run one block, and then its weight gradients, unless the launch has done that too."""
+        """Run one block, and then its weight gradients, unless the launch does that too."""
+        if self.launch.n_threads == 1 and self.launch.whole is not None:
+            twins[0](self.launch.whole, *arrays)
+            return
         request = self.launch.run(twins, begin, end, scratch, arrays, running, since)
         if request[fields.N_SUMS]:
             return
@@ -254,8 +257,8 @@ def _backward_cut(
             fields.STEPS: batch.steps,
             fields.CLEAR_H: int(not has.d_h_n),
             fields.CLEAR_C: int(plan.spec.has_cell_state and not has.d_c_n),
-            fields.D_H_0_AT: found.h_0[0] + first * plan.output_size,
-            fields.D_C_0_AT: found.c_0[0] + first * plan.hidden_size,
+            fields.D_H_0_AT: found.h_0.start + first * plan.output_size,
+            fields.D_C_0_AT: found.c_0.start + first * plan.hidden_size,
             fields.ONE_GROUP: int(cut.n_groups == 1),
             fields.ARRIVAL_AT: meetings,
             fields.MEETING_AT: meetings + d * MEETING,

@@ -51,12 +51,11 @@ def pack_rows(source, field, shift, table, first, count, columns, panels_from, p
 
 
 @kernel
-def _found_row(plan, field, column):
+def _found_row(column, begin, end, first):
     """Row of a gradient that a left column belongs to; negative where there is none."""
-    begin, end = plan[field + LEFT_BEGIN], plan[field + LEFT_END]
     if column < begin or column >= end:
         return -1
-    row = column - begin + plan[field + LEFT_FIRST]
+    row = column - begin + first
     return row if row < end - begin else row - (end - begin)
 
 
@@ -67,13 +66,13 @@ def _pack_left(plan, left, column, begin, lines, arena, packed, found):
     A vector is wider than a tile has rows: what it writes too much is overwritten by the next line, or is padding.
     """
     size = lanes(arena)
-    at, stride, sums = plan[WG_LEFT_AT], plan[WG_LEFT_STRIDE], plan[WG_SUMS_AT] + column
+    left_at, stride, sums = plan[WG_LEFT_AT], plan[WG_LEFT_STRIDE], plan[WG_SUMS_AT] + column
     for back in range((ROWS + size - 1) // size):
         v = ((ROWS - 1) // size - back) * size
         valid = plan[WG_WIDTH] - column - v
         total = splat(arena, 0.0)
         for k in range(lines):
-            value = load_tail(left, at + (begin + k) * stride + column + v, valid)
+            value = load_tail(left, left_at + (begin + k) * stride + column + v, valid)
             total = total + value
             store(arena, packed + k * ROWS + v, value)
         count = min(valid, ROWS - v)
@@ -82,10 +81,12 @@ def _pack_left(plan, left, column, begin, lines, arena, packed, found):
         store_tail(arena, sums + v, total, count)
     for bias in range(plan[WG_N_BIASES]):
         field = WG_FIELDS + plan[WG_N_RIGHTS] * RIGHT_FIELDS + bias * BIAS_FIELDS
+        at, first_row = plan[field + FOUND_AT], plan[field + LEFT_FIRST]
+        left_begin, left_end = plan[field + LEFT_BEGIN], plan[field + LEFT_END]
         for r in range(ROWS):
-            row = _found_row(plan, field, column + r)
+            row = _found_row(column + r, left_begin, left_end, first_row)
             if row >= 0:
-                found[plan[field + FOUND_AT] + row] = arena[sums + r]
+                found[at + row] = arena[sums + r]
 
 
 @kernel
@@ -98,17 +99,19 @@ def _add_products(plan, field, arena, begin, lines, first, last, packed, packed_
     width = VECTORS * size
     columns = plan[field + RIGHT_COLUMNS]
     add = plan[WG_ADD] or begin + lines < plan[WG_LINES]
-    begin_tile = max(first, plan[field + LEFT_BEGIN] // ROWS)
-    end_tile = min(last, (plan[field + LEFT_END] + ROWS - 1) // ROWS)
+    found_at, first_row = plan[field + FOUND_AT], plan[field + LEFT_FIRST]
+    left_begin, left_end = plan[field + LEFT_BEGIN], plan[field + LEFT_END]
+    begin_tile = max(first, left_begin // ROWS)
+    end_tile = min(last, (left_end + ROWS - 1) // ROWS)
     for panel in range((columns + width - 1) // width):
         vectors = panel_vectors(columns, panel, size)
         right = plan[field + RIGHT_AT] + panel * width * plan[WG_LINES] + begin * vectors * size
         for tile in range(begin_tile, end_tile):
             outer_product(vectors, pre, arena, packed + (tile - first) * packed_size, arena, right, lines)
             for r in range(ROWS):
-                row = _found_row(plan, field, tile * ROWS + r)
+                row = _found_row(tile * ROWS + r, left_begin, left_end, first_row)
                 if row >= 0:
-                    to = plan[field + FOUND_AT] + row * columns + panel * width
+                    to = found_at + row * columns + panel * width
                     for v in range(vectors):
                         at, valid = to + v * size, columns - panel * width - v * size
                         value = load(pre, (r * vectors + v) * size)

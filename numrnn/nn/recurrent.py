@@ -346,7 +346,7 @@ class Recurrent(RecurrentWeights):
             output = None if output is None else output.view()  # the array itself is backward's
             for array in (output, h_n, c_n):
                 if array is not None:
-                    array.flags.writeable = False
+                    array.setflags(write=False)
         if form is None:
             return Result(output, h_n, c_n, plan.num_directions, found)
         steps = None if output is None else form.steps(output)
