@@ -109,7 +109,7 @@ def _weight_gradient(x: Array, d_y: Array, n_threads: int) -> tuple[Array, Array
     (rows, columns), width = x.shape, d_y.shape[1]
     chunk = min(rows, _CHUNK)
     n_tasks = min(-(-width // ROWS), _tasks(rows, width * columns, n_threads))
-    found = np.empty(width * (columns + 1), x.dtype)
+    found = (np.empty if rows else np.zeros)(width * (columns + 1), x.dtype)
     rights = (Right(columns, Found(0, 0, width)),)
     bias = (Found(width * columns, 0, width),)
     scratch = WeightGradient.place(0, LANES_NUMPY[x.dtype], width, chunk, rights, bias, n_tasks)
