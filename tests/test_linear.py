@@ -108,6 +108,14 @@ def test_the_pullback_can_be_called_again_and_keeps_its_weights(rng: Rng) -> Non
     assert first.c_0 is None
 
 
+def test_no_rows_have_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fresh memory holds."""
+    _, pullback = layer().vjp(np.zeros((0, 5)))
+    monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, 7.0, dtype))
+    for value in pullback(np.zeros((0, 3))).parameters.values():
+        np.testing.assert_array_equal(value, 0.0)
+
+
 def test_without_the_gradient_of_x_the_rest_is_the_same(rng: Rng) -> None:
     y, pullback = layer().vjp(rng.standard_normal((4, 5)))
     whole, part = pullback(y), pullback(y, x_gradient=False)

@@ -261,9 +261,7 @@ class _Layer:
         for columns, width in ((size.input_size, size.width), (size.output_size, size.hidden_width)):
             stride, met = ceil(columns, size.lanes), -(-width // int(ROWS))
             sums = float(width * columns * item)
-            first = max(
-                lines for lines, times in counts.items() if times
-            )  # the sums of the first block are stored, those of the others added
+            first = (blocks[-1] if blocks else 0) % int(K_BLOCK) or int(K_BLOCK)  # summed first: stored, not added
             for lines, times in counts.items():
                 if not lines * times:
                     continue

@@ -1,7 +1,7 @@
 """Back-propagation through time: layer by layer from the top, time block by time block from the last.
 
 A block takes a launch over groups of rows (adjoints, input gradients, operands packed), and then for each direction one
-over rows of the weight gradients, which sums them over the block.
+over rows of the weight gradients, which sums them over the block; on one thread the first launch does that too.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def run(
         d_output = _run_layer(saved, layer, d_output, d_h_n, d_c_n, found, x_gradient=x_gradient or layer > 0)
         if saved.dropout is not None and d_output is not None and layer > 0:
             d_output = saved.dropout(d_output, layer - 1, plan.n_threads)
-    d_h_0 = found[places.h_0].reshape(plan.state_shape)
-    d_c_0 = found[places.c_0].reshape(plan.cell_shape) if plan.spec.has_cell_state else None
+    d_h_0 = found[places.h_0].copy().reshape(plan.state_shape)  # apart: who keeps states keeps no more
+    d_c_0 = found[places.c_0].copy().reshape(plan.cell_shape) if plan.spec.has_cell_state else None
     parameters = {name: found[place].reshape(shape) for name, (place, shape) in places.parameters.items()}
     if not saved.batch.steps:
         found[:] = 0

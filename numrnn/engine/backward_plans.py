@@ -35,7 +35,7 @@ class Results:
 
     @classmethod
     def of(cls, plan: Plan) -> Results:
-        """Lay them out, each from a cache line on."""
+        """Lay them out, 16 numbers apart or a multiple of it."""
         shapes = parameter_shapes(
             plan.spec,
             plan.input_size,
@@ -58,10 +58,10 @@ class Results:
 
 def results(plan: Plan) -> Results:
     """The results of a backward pass; kept with the plan."""
-    kept: Results | None = plan.prepared.get("results")
-    if kept is None:
-        plan.prepared["results"] = kept = Results.of(plan)
-    return kept
+    places: Results | None = plan.prepared.get("results")
+    if places is None:
+        plan.prepared["results"] = places = Results.of(plan)
+    return places
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,6 @@ class BackwardLaunch:
     launch: Launch
     arenas: tuple[Arena, ...]
     blocks: tuple[tuple[int, int], ...]  # first step, the step behind the last
-    n_sums: int  # weight gradients of a block
 
     def run(
         self,
@@ -135,14 +134,15 @@ class BackwardLaunch:
         since: int,
     ) -> None:
         """Run one block, and then its weight gradients, unless the launch does that too."""
-        if self.launch.n_threads == 1 and self.launch.whole is not None:
-            twins[0](self.launch.whole, *arrays)
+        whole = self.launch.whole
+        if whole is not None and whole[fields.N_SUMS]:
+            twins[0](whole, *arrays)
             return
         request = self.launch.run(twins, begin, end, scratch, arrays, running, since)
         if request[fields.N_SUMS]:
             return
         at = request[fields.SUMS_AT]
-        for _ in range(self.n_sums):
+        for _ in self.launch.sums:
             launch.run(
                 launch.WEIGHT_GRADIENT, int(request[at + products.WG_N_TASKS]), request[at:], scratch, scratch, found
             )
@@ -186,8 +186,7 @@ def _backward(plan: Plan, layer: int, batch: Batch, workspace: Workspace, has: H
     blocks = tuple(batch.backward_blocks())
     if len(blocks) == 1 and not workspace.is_segment:
         planned = replace(planned, steps=batch.steps, whole=planned.between(0, batch.steps, batch.running))
-    n_sums = plan.num_directions * (1 + size.projected)
-    return BackwardLaunch(size, planned, tuple(arenas), blocks[::-1], n_sums)
+    return BackwardLaunch(size, planned, tuple(arenas), blocks[::-1])
 
 
 def _scratch(plan: Plan, size: Sizes, cut: Cut, arenas: list[Arena]) -> int:
@@ -254,7 +253,7 @@ def _backward_cut(
             else places.weights.operands[2]
             if size.reset_before
             else 0,
-            fields.STEPS: batch.steps,
+            fields.LONGEST: batch.steps,
             fields.CLEAR_H: int(not has.d_h_n),
             fields.CLEAR_C: int(plan.spec.has_cell_state and not has.d_c_n),
             fields.D_H_0_AT: found.h_0.start + first * plan.output_size,
@@ -281,7 +280,8 @@ def _backward_cut(
             sums.append(places.projection.request(places.slab_2, size.slab_2_stride))
     request = np.concatenate([plan_of_steps, *sums])
     n_threads = min(n_threads, n_tasks)
-    request[fields.N_SUMS] = len(sums) if n_threads == 1 else 0
+    alone = n_threads == 1 and all(int(request_of[products.WG_N_TASKS]) == 1 for request_of in sums)
+    request[fields.N_SUMS] = len(sums) if alone else 0
     request[fields.SUMS_AT] = len(plan_of_steps)
     sums_at = np.cumsum([len(plan_of_steps), *map(len, sums)])[:-1]
     return Launch(

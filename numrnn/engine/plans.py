@@ -107,7 +107,7 @@ class Launch:
         for at in self.sums:
             header = self.headers[0]
             request[at + products.WG_LINES] = request[header + fields.BLOCK_LINES]
-            request[at + products.WG_ADD] = end < request[header + fields.STEPS]
+            request[at + products.WG_ADD] = end < request[header + fields.LONGEST]
         return request
 
 
@@ -222,7 +222,7 @@ def placements(plan: Plan, layer: int, batch: Batch) -> tuple[Placement, Placeme
 
 
 def scratch_of(size: Sizes, plan: Plan, n_groups: int) -> tuple[int, int]:
-    """Numbers of a scratch region and of a task's scratch: a tile and the regions."""
+    """Numbers of a scratch region and of a task's scratch: a tile and the regions; backward adds a line of zeros."""
     region = (-(-plan.batch_size // n_groups) + 1) * size.local_stride
     return region, ROWS * size.line + _REGIONS * region
 

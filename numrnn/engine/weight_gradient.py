@@ -39,7 +39,6 @@ class WeightGradient:
 
     lanes: int
     width: int
-    lines: int
     rights: tuple[Right, ...]
     biases: tuple[Found, ...]
     n_tasks: int
@@ -70,7 +69,7 @@ class WeightGradient:
         for length in lengths:
             places.append(places[-1] + ceil(length, 64))
         sums, *operands, packed, pre, end = places
-        return cls(lanes, width, lines, rights, biases, n_tasks, sums, tuple(operands), packed, pre, end)
+        return cls(lanes, width, rights, biases, n_tasks, sums, tuple(operands), packed, pre, end)
 
     def request(self, left_at: int, left_stride: int) -> NDArray[np.int64]:
         """The kernels' request; WG_LINES and WG_ADD, and WG_LEFT_AT where it moves, are filled in for each launch."""

@@ -79,7 +79,7 @@ def _pack_left(plan, left, column, begin, lines, arena, packed, found):
         if plan[WG_ADD] or begin + lines < plan[WG_LINES]:
             total = load_tail(arena, sums + v, count) + total
         store_tail(arena, sums + v, total, count)
-    for bias in range(plan[WG_N_BIASES]):
+    for bias in range(plan[WG_N_BIASES] if begin == 0 else 0):
         field = WG_FIELDS + plan[WG_N_RIGHTS] * RIGHT_FIELDS + bias * BIAS_FIELDS
         at, first_row = plan[field + FOUND_AT], plan[field + LEFT_FIRST]
         left_begin, left_end = plan[field + LEFT_BEGIN], plan[field + LEFT_END]
@@ -127,7 +127,7 @@ def weight_gradient_task(task, plan, left, arena, found):
     left    (lines, width)   read     from WG_LEFT_AT, lines WG_LEFT_STRIDE apart
     arena                    read     right operands, packed by `pack_rows`
                              written  the share's packed left operand, a tile, column sums of left
-    found   rows FOUND_AT    written  gradients, C-contiguous; with WG_ADD read too
+    found   rows FOUND_AT    written  gradients, C-contiguous; read too but for the first block summed
     """
     mode = flush_denormals()
     lines = plan[WG_LINES]

@@ -31,6 +31,7 @@ from numrnn.kernels.tasks import (
     INPUTS_FROM,
     INPUTS_TO,
     LINES_AT,
+    LONGEST,
     N_MEETING,
     N_TASKS,
     ONE_GROUP,
@@ -57,7 +58,6 @@ from numrnn.kernels.tasks import (
     SLAB_AT,
     SLAB_STRIDE,
     STATE_STRIDE,
-    STEPS,
     STEPS_AT,
     T_BEGIN,
     T_END,
@@ -204,7 +204,7 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
     meetings = 0
     for v in range(0, line, size):
         store(arena, zeros + v, splat(arena, 0.0))
-    if end == header[STEPS]:
+    if end == header[LONGEST]:
         if header[CLEAR_H]:
             clear_states(
                 header[D_H_AT], stride, second_from * line, second_to * line, arena, table, first, count,
