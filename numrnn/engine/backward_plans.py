@@ -181,7 +181,7 @@ def _backward(plan: Plan, layer: int, batch: Batch, workspace: Workspace, has: H
     planned = make(cut, n_threads)
     if cut.n_columns > 1:
         alone = Cut(1, 1, 0)
-        scratch = max(planned.scratch, _scratch(plan, size, alone, arenas))
+        scratch = max(planned.scratch, _scratch(plan, size, alone, arenas)[1])
         planned = replace(planned, alone=cache(partial(make, alone, 1)), scratch=scratch)
     blocks = tuple(batch.backward_blocks())
     if len(blocks) == 1 and not workspace.is_segment:
@@ -189,11 +189,12 @@ def _backward(plan: Plan, layer: int, batch: Batch, workspace: Workspace, has: H
     return BackwardLaunch(size, planned, tuple(arenas), blocks[::-1])
 
 
-def _scratch(plan: Plan, size: Sizes, cut: Cut, arenas: list[Arena]) -> int:
-    """Numbers of scratch of a cut: arenas, tasks, meetings."""
+def _scratch(plan: Plan, size: Sizes, cut: Cut, arenas: list[Arena]) -> tuple[int, int, int]:
+    """Numbers of scratch of a cut: where tasks meet, behind arenas and tasks; the end; and those of one task."""
     n_tasks = plan.num_directions * cut.n_groups * cut.n_columns
     a_task = scratch_of(size, plan, cut.n_groups)[1] + size.line
-    return arenas[-1].size + n_tasks * a_task + plan.num_directions * int(MEETING)
+    meetings = arenas[-1].size + n_tasks * a_task
+    return meetings, meetings + plan.num_directions * int(MEETING), a_task
 
 
 def _backward_cut(
@@ -209,11 +210,9 @@ def _backward_cut(
 ) -> Launch:
     size = layer_sizes(plan, layer)
     x, h = placements(plan, layer, batch)
-    region, without_zeros = scratch_of(size, plan, cut.n_groups)
-    a_task = without_zeros + size.line
+    region, _ = scratch_of(size, plan, cut.n_groups)
     n_tasks = plan.num_directions * cut.n_groups * cut.n_columns
-    end = _scratch(plan, size, cut, arenas)
-    meetings = end - plan.num_directions * int(MEETING)
+    meetings, end, a_task = _scratch(plan, size, cut, arenas)
     found = results(plan)
     hidden_panels = size.hidden_width * ceil(size.output_size, size.line)
     input_panels = size.width * ceil(size.input_size, size.line)

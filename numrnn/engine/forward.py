@@ -52,8 +52,7 @@ class Saved(NamedTuple):
 
     def start(self, layer: int) -> Array:
         """The layer's part of the initial hidden states, flat."""
-        rows, a_row = self.plan.states_of(layer), self.plan.batch_size * self.plan.output_size
-        return self.h_0[rows.start * a_row : rows.stop * a_row]
+        return self.h_0[self.plan.state_of(layer, self.plan.output_size)]
 
     def rebuild(self, layer: int, x: Array, k: int, workspace: Array) -> None:
         """Write what forward did not keep of one segment: its cell states and gates."""
@@ -259,10 +258,8 @@ class _Stage:
             last_slot = slice(end - space.a_state, end)
             own = slice(d * space.a_state, (d + 1) * space.a_state)
             cell_places.append((own, last_slot, first) if d else (own, first, last_slot))
-        rows, a_row = plan.states_of(layer), plan.batch_size
         of_hidden, of_cells = (
-            slice(rows.start * a_row * size, rows.stop * a_row * size) if plan.num_layers > 1 else None
-            for size in (plan.output_size, plan.hidden_size)
+            plan.state_of(layer, size) if plan.num_layers > 1 else None for size in (plan.output_size, plan.hidden_size)
         )
         return cls(
             plan,

@@ -21,11 +21,11 @@ def _slab(size: Sizes, plan: Plan, cut: Cut) -> int:
     return -(-size.n_panels // cut.n_columns) * -(-plan.batch_size // cut.n_groups) * cut.hoisted * size.line
 
 
-def _scratch(plan: Plan, size: Sizes, cut: Cut) -> int:
-    """Numbers of scratch of a cut: tasks, meetings."""
+def _scratch(plan: Plan, size: Sizes, cut: Cut) -> tuple[int, int, int]:
+    """Numbers of scratch of a cut: where tasks meet, behind all of them; the end; and those of one task."""
     n_tasks = plan.num_directions * cut.n_groups * cut.n_columns
     a_task = scratch_of(size, plan, cut.n_groups)[1] + _slab(size, plan, cut)
-    return n_tasks * a_task + plan.num_directions * int(MEETING)
+    return n_tasks * a_task, n_tasks * a_task + plan.num_directions * int(MEETING), a_task
 
 
 def forward(plan: Plan, layer: int, batch: Batch, workspace: Workspace, *, last: bool, resets: bool) -> Launch:
@@ -39,7 +39,7 @@ def forward(plan: Plan, layer: int, batch: Batch, workspace: Workspace, *, last:
     if cut.n_columns == 1:
         return planned
     alone = cut_of(plan, size, steps, 1)
-    scratch = max(planned.scratch, _scratch(plan, size, alone))
+    scratch = max(planned.scratch, _scratch(plan, size, alone)[1])
     return replace(planned, alone=cache(partial(make, alone, 1)), scratch=scratch)
 
 
@@ -51,9 +51,7 @@ def _forward_cut(
     ring = last and layer == plan.num_layers - 1
     n_tasks = plan.num_directions * cut.n_groups * cut.n_columns
     region, without_slab = scratch_of(size, plan, cut.n_groups)
-    a_task = without_slab + _slab(size, plan, cut)
-    end = _scratch(plan, size, cut)
-    meetings = end - plan.num_directions * int(MEETING)
+    meetings, end, a_task = _scratch(plan, size, cut)
     padded = batch.ragged and not plan.flat and not ring and layer == plan.num_layers - 1
     directions = []
     for d in range(plan.num_directions):

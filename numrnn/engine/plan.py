@@ -66,6 +66,11 @@ class Plan:
         """The rows of a state that belong to one layer: one for each direction."""
         return slice(layer * self.num_directions, (layer + 1) * self.num_directions)
 
+    def state_of(self, layer: int, size: int) -> slice:
+        """The same of a flat state, whose rows have `size` numbers."""
+        rows, a_row = self.states_of(layer), self.batch_size * size
+        return slice(rows.start * a_row, rows.stop * a_row)
+
     def positions(self, lengths: NDArray[np.int64] | None) -> int:
         """Rows of x in the user's memory, one for each step of each sequence; padding counts where x has it."""
         return int(np.sum(lengths)) if self.flat and lengths is not None else self.seq_len * self.batch_size
