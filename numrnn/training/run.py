@@ -173,8 +173,8 @@ class Run:
             if self._step(batch._replace(x=batch.x[(*cut, slice(first, None))]), state, first):
                 yield True
             return
-        while self._chunk < steps:
-            begin, end = self._chunk, min(self._chunk + length, steps)
+        for begin in range(self._chunk, steps, length):
+            end = min(begin + length, steps)
             if not self._step(self.data.part(batch, begin, end), self._carried, begin):
                 return
             self._chunk = end
