@@ -321,7 +321,9 @@ print(history.stopped, len(history) > 1, model(np.ones((3, 1, 2))).shape)
         path = tmp_path / "run.safetensors"
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         command = [sys.executable, "-c", program, str(path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        ) as run:
             assert run.stdout.readline() == "ready\n"
             run.send_signal(signal.SIGINT)
             out, err = run.communicate(timeout=60)
@@ -493,7 +495,11 @@ class TestErrors:
             ({"progress": "yes"}, ValueError, '`progress` should be "auto", True or False'),
             ({"resume": True}, ValueError, "`resume` is True, but `checkpoint_path` is None"),
             ({"checkpoint_path": 3}, TypeError, "`checkpoint_path` should be a path"),
-            ({"checkpoint_path": "/no/such/folder/a"}, FileNotFoundError, "the folder '/no/such/folder' does not exist"),
+            (
+                {"checkpoint_path": "/no/such/folder/a"},
+                FileNotFoundError,
+                "the folder '/no/such/folder' does not exist",
+            ),
             ({"checkpoint_path": "/"}, IsADirectoryError, "is a folder"),
             ({"schedule": 0.1}, TypeError, "`schedule` should be a schedule"),
             ({"callbacks": [print]}, TypeError, "`callbacks` should hold Callbacks"),
