@@ -267,7 +267,7 @@ def test_only_the_learning_rate_can_be_set() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        (lambda s: list(s), TypeError, "should be a mapping of names to arrays, got list"),
+        (list, TypeError, "should be a mapping of names to arrays, got list"),
         (lambda s: s | {"nonsense": np.zeros(3)}, ValueError, "unexpected nonsense"),
         (lambda s: {k: v for k, v in s.items() if k != "lr"}, ValueError, "missing lr"),
         (lambda s: s | {"mean.weight": np.zeros((2, 1))}, ValueError, r"has shape \(2, 1\), expected \(1, 2\)"),

@@ -90,7 +90,7 @@ def test_they_say_when_they_want_to_be_called() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda o: optim.WarmupCosine(o, 1, 5), lambda o: optim.ReduceOnPlateau(o)], ids=["cosine", "plateau"]
+    "make", [lambda o: optim.WarmupCosine(o, 1, 5), optim.ReduceOnPlateau], ids=["cosine", "plateau"]
 )
 def test_their_state_is_of_arrays_without_axes(make: Any) -> None:
     state = make(make_optimizer()).state_dict()
@@ -122,7 +122,11 @@ def test_their_state_is_of_arrays_without_axes(make: Any) -> None:
         (lambda o: optim.ReduceOnPlateau(o, threshold=-0.1), ValueError, "`threshold` should be from 0 to less than 1"),
         (lambda o: optim.ReduceOnPlateau(o, lr_min=-0.1), ValueError, "`lr_min` should be 0 or more"),
         (lambda o: optim.ReduceOnPlateau(o).step("low"), TypeError, "`value` should be a real number"),
-        (lambda o: optim.ReduceOnPlateau(o).step(None), TypeError, "`value` should be a real number, got NoneType None"),
+        (
+            lambda o: optim.ReduceOnPlateau(o).step(None),
+            TypeError,
+            "`value` should be a real number, got NoneType None",
+        ),
     ],
 )
 def test_wrong_arguments_are_explained(make: Any, error: type[Exception], words: str) -> None:

@@ -44,7 +44,7 @@ def rmsprop_momentum_rule(settings, weight, gradient, square, momentum):
 
 @kernel
 def adam_rule(settings, weight, gradient, mean, square):
-    """settings: lr / (1 - beta_1^t), the factor of weight decay, 1 - beta_1, beta_2, 1 - beta_2, sqrt(1 - beta_2^t), eps.
+    """settings: lr / (1 - beta_1^t), weights' own factor, 1 - beta_1, beta_2, 1 - beta_2, sqrt(1 - beta_2^t), eps.
 
     Source: Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2, where the second setting is not 1.
     """

@@ -176,5 +176,5 @@ class HasParameters:
         self._parameters = fresh
 
     def _adopt(self, fresh: dict[str, Array]) -> None:
-        """Put new values in place that the caller made for this: of the right shape and dtype, and seen by nobody else."""
+        """Put arrays in place that were made for this: of the right shape and dtype, and nobody else's."""
         self._parameters = self._parameters | {name: freeze(array) for name, array in fresh.items()}

@@ -88,7 +88,9 @@ class WarmupCosine(_Schedule):
         self.total_steps = count("WarmupCosine", "total_steps", total_steps)
         if self.total_steps <= self.warmup_steps:
             problem = f"`total_steps` is {self.total_steps}, expected more than `warmup_steps`, {self.warmup_steps}."
-            raise ValueError(explain("WarmupCosine", problem, "It counts the batches of all epochs, the rise included."))
+            raise ValueError(
+                explain("WarmupCosine", problem, "It counts the batches of all epochs, the rise included.")
+            )
         self._lr = optimizer.lr
         self._set(0)
 
@@ -219,7 +221,7 @@ class ReduceOnPlateau(_Schedule):
             self.optimizer.lr = min(self.optimizer.lr, max(self.factor * self.optimizer.lr, self.lr_min))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that the next steps depend on, but for the constructor's arguments and the optimiser's rate.
+        """Return everything that the next steps depend on, but for the constructor's arguments and the present rate.
 
         Returns
         -------
