@@ -224,7 +224,7 @@ class StopAfter(callbacks.Callback):
 
 class TestResuming:
     @pytest.mark.parametrize("bptt_steps", [None, 4])
-    @pytest.mark.parametrize("steps", [1, 2, 3, 5, 7, 10])
+    @pytest.mark.parametrize("steps", [1, 2, 3, 5, 7, 8])
     def test_an_interrupted_run_goes_on_as_if_it_had_not_been(self, rng, tmp_path, bptt_steps, steps):
         x, y = make_data(rng, "every")
         path = tmp_path / "run.safetensors"
