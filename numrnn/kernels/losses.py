@@ -41,8 +41,9 @@ def huber_rule(prediction, target, delta):
 def binary_cross_entropy_rule(logit, target, _setting):
     """log(1 + exp(x)) - t x; the slope is sigmoid(x) - t, as a sum that does not cancel where t is 0 or 1."""
     small = np.exp(-np.abs(logit))
-    sigmoid = np.where(logit >= 0.0, 1.0, small) / (1.0 + small)
-    opposite = np.where(logit >= 0.0, small, 1.0) / (1.0 + small)
+    positive = np.maximum(np.sign(logit), 0.0)
+    sigmoid = (positive + (1.0 - positive) * small) / (1.0 + small)
+    opposite = ((1.0 - positive) + positive * small) / (1.0 + small)
     return np.maximum(logit, 0.0) - logit * target + np.log1p(small), (1.0 - target) * sigmoid - target * opposite
 
 
