@@ -1,0 +1,84 @@
+"""The mean and the maximum of each row's steps, in order of time, and their adjoints.
+
+A row's numbers are read at its own steps alone, one step after the other: the result depends neither on the layout of
+the steps nor on other rows.
+"""
+
+from numrnn._jit import entry_kernel
+
+# Fields of a plan; then for each row: its first step; for each row: how many it has. Steps count positions of
+# `features` numbers.
+POOL_ROWS, POOL_FEATURES, POOL_STEP, POOL_FIELDS = range(4)
+
+
+@entry_kernel
+def mean_forward(plan, steps, out, sums):
+    """The mean over each row's steps, summed in float64; zeros where a row has none.
+
+    steps   (positions, features)   read
+    out     (rows, features)        written
+    sums    (features,)             written   float64
+    """
+    rows, features = plan[POOL_ROWS], plan[POOL_FEATURES]
+    for row in range(rows):
+        length = plan[POOL_FIELDS + rows + row]
+        for k in range(features):
+            sums[k] = 0.0
+        for t in range(length):
+            at = (plan[POOL_FIELDS + row] + t * plan[POOL_STEP]) * features
+            for k in range(features):
+                sums[k] += steps[at + k]
+        for k in range(features):
+            out[row * features + k] = sums[k] / max(1, length)
+
+
+@entry_kernel
+def mean_backward(plan, d_out, d_steps):
+    """The adjoint of the mean: an equal share for each step of the row.
+
+    d_out     (rows, features)        read
+    d_steps   (positions, features)   written at steps; zero before the call
+    """
+    rows, features = plan[POOL_ROWS], plan[POOL_FEATURES]
+    for row in range(rows):
+        length = plan[POOL_FIELDS + rows + row]
+        for t in range(length):
+            at = (plan[POOL_FIELDS + row] + t * plan[POOL_STEP]) * features
+            for k in range(features):
+                d_steps[at + k] = d_out[row * features + k] / length
+
+
+@entry_kernel
+def max_forward(plan, steps, out, where):
+    """The maximum over each row's steps, NaN where there is one; zeros where a row has none.
+
+    steps   (positions, features)   read
+    out     (rows, features)        written
+    where   (rows, features)        written   the first position that attains it, or the first NaN's; -1 without steps
+    """
+    rows, features = plan[POOL_ROWS], plan[POOL_FEATURES]
+    for row in range(rows):
+        to = row * features
+        for k in range(features):
+            out[to + k] = 0.0
+            where[to + k] = -1
+        for t in range(plan[POOL_FIELDS + rows + row]):
+            position = plan[POOL_FIELDS + row] + t * plan[POOL_STEP]
+            for k in range(features):
+                value, best = steps[position * features + k], out[to + k]
+                if t == 0 or value > best or (value != value and best == best):
+                    out[to + k] = value
+                    where[to + k] = position
+
+
+@entry_kernel
+def max_backward(plan, where, d_out, d_steps):
+    """The adjoint of the maximum: all of it to the step that attained it.
+
+    where, d_out   (rows, features)        read
+    d_steps        (positions, features)   written there; zero before the call
+    """
+    rows, features = plan[POOL_ROWS], plan[POOL_FEATURES]
+    for at in range(rows * features):
+        if where[at] >= 0:
+            d_steps[where[at] * features + at % features] = d_out[at]
