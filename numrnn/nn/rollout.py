@@ -80,7 +80,7 @@ def forecast(
     given = _read_known(head, known, steps, n_rows, n_known, dtype, unbatched, batch_first)
     shape: Shape = (n_rows, steps) if batch_first else (steps, n_rows)
     a_path = steps * n_rows * readout.out_features
-    memory.require(n_paths * a_path * dtype.itemsize, head, f"{n_paths} forecasts of {steps} steps")
+    memory.require(n_paths * a_path * dtype.itemsize, head, f"{n_paths} x {n_rows} forecasts of {steps} steps")
     result = np.empty(n_paths * a_path, dtype)
 
     def masks(path: int) -> list[Dropout | None]:
