@@ -245,7 +245,7 @@ def _run_by_reference(stacks: Sequence[Stack], head: dense.DensePanels, request:
             to = path * request.path_step + s * request.result_step + n * request.result_row
             if request.noise is not None:
                 with np.errstate(over="ignore"):  # the mixing counts modulo 2^64
-                    row_key = kernels.noise_key(request.key, path, n)
+                    row_key = np.uint64(kernels.noise_key(request.key, path, n))
                     normal = [kernels.noise_at(row_key, s, k) for k in range(columns)]
                 y[r] = y[r] + request.noise * normal
             request.result[to : to + columns] = x[r, :columns] = y[r]

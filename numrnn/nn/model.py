@@ -18,7 +18,8 @@ from numrnn.nn.parameters import HasParameters
 from numrnn.nn.pullback import Pullback
 from numrnn.nn.recurrent import Recurrent
 from numrnn.nn.results import Result
-from numrnn.nn.rollout import check_rollout, forecast
+from numrnn.nn.rollout import forecast
+from numrnn.nn.rollout_arguments import check_rollout
 from numrnn.nn.selection import select
 
 __all__ = ["ModelPullback", "SequenceModel"]
