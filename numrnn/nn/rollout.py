@@ -25,7 +25,8 @@ __all__ = ["forecast"]
 _NOISE = 2**64 - 1  # beside the seed: the stream of the noise, apart from those of the layers' masks
 _ROWS_AT_ONCE = 512  # of the history, where each path has masks of its own
 
-States = tuple[Array | None, Array | None]
+Start = tuple[Array | None, Array | None]
+End = tuple[Array, Array | None]
 
 
 def forecast(
@@ -60,7 +61,7 @@ def forecast(
     given = read_known(head, known, steps, n_rows, n_known, plan.dtype, unbatched, batch_first)
     a_path = steps * n_rows * columns
     memory.require(n_paths * a_path * plan.dtype.itemsize, head, f"{n_paths} x {n_rows} forecasts of {steps} steps")
-    starts: list[States] = [(call.h_0, call.c_0)]
+    starts: list[Start] = [(call.h_0, call.c_0)]
     for layer, state in zip(layers[1:], states[1:], strict=True):
         read = None if state is None else read_state(layer.signature, None, n_rows, state, unbatched=unbatched)
         starts.append((None, None) if read is None else read)
@@ -68,12 +69,12 @@ def forecast(
     if masked:
         ends = _sampled_history(layers, call, starts, masks, n_paths)
     else:
-        ends = [_repeated(end, n_paths) for end in _history(layers, call, starts, masks, 0, 1)]
+        found = _history(layers, call, starts, masks, 0, 1)
+        ends = [(np.tile(h, (1, n_paths, 1)), _repeated(c, n_paths)) for h, c in found]
     result = np.empty(n_paths * a_path, plan.dtype)
     stacks = [
         rollout.Stack(layer.signature, layer._panels(), h, c, dropout)
         for layer, (h, c), dropout in zip(layers, ends, masks, strict=True)
-        if h is not None
     ]
     request = rollout.Request(
         steps=steps,
@@ -99,26 +100,27 @@ def forecast(
 def _history(
     layers: Sequence[Recurrent],
     call: Call,
-    starts: Sequence[States],
+    starts: Sequence[Start],
     masks: Sequence[Dropout | None],
     path: int,
     n_paths: int,
-) -> list[States]:
+) -> list[End]:
     """The states (L, paths * N, ...) of each layer after x, the first layer's call, for some paths from `path` on."""
-    of, x = call.plan, call.x
+    of = call.plan
+    x: Any = call.x
     n_rows = n_paths * of.batch_size
     lengths = call.lengths if call.lengths is None or n_paths == 1 else np.tile(call.lengths, n_paths)
     if n_paths > 1:
         x = np.tile(x, (n_paths, *[1] * (x.ndim - 1)) if of.flat or of.batch_first else (1, n_paths, 1))
-    found: list[States] = []
+    found: list[End] = []
     for k, (layer, start, dropout) in enumerate(zip(layers, starts, masks, strict=True)):
         signature = layer.signature._replace(batch_first=of.batch_first)
         shape = (n_rows, of.seq_len) if of.batch_first else (of.seq_len, n_rows)
         plan = plan_shape(signature, (*shape, signature.input_size), of.n_threads, flat=of.flat)
         own = None if dropout is None else replace(dropout, row_0=path * of.batch_size)
-        h_0, c_0 = _repeated(start, n_paths)
-        last = k == len(layers) - 1
-        run = forward.run(Call(plan, x, h_0, c_0, lengths), layer._panels(), last=last, dropout=own)
+        h_0, c_0 = (_repeated(part, n_paths) for part in start)
+        own_call, last = Call(plan, x, h_0, c_0, lengths), k == len(layers) - 1
+        run = forward.run(own_call, layer._panels(), last=last, dropout=own)
         found.append((run.h_n, run.c_n))
         x = run.output
     return found
@@ -127,20 +129,25 @@ def _history(
 def _sampled_history(
     layers: Sequence[Recurrent],
     call: Call,
-    starts: Sequence[States],
+    starts: Sequence[Start],
     masks: Sequence[Dropout | None],
     n_paths: int,
-) -> list[States]:
+) -> list[End]:
     """`_history` of all paths, each of which has masks of its own: some at a time."""
     some = max(1, _ROWS_AT_ONCE // max(1, call.plan.batch_size))
     parts = [_history(layers, call, starts, masks, path, min(some, n_paths - path)) for path in range(0, n_paths, some)]
     return [
-        tuple(None if each[0] is None else np.concatenate(each, axis=1) for each in zip(*of_layer, strict=True))
-        for of_layer in zip(*parts, strict=True)
+        (np.concatenate([h for h, _ in ends], axis=1), _joined([c for _, c in ends]))
+        for ends in zip(*parts, strict=True)
     ]
 
 
-def _repeated(states: States, times: int) -> States:
-    """The rows of states (L, N, ...), one time after the other."""
-    h, c = (None if part is None else np.tile(part, (1, times, 1)) if times > 1 else part for part in states)
-    return h, c
+def _joined(parts: Sequence[Array | None]) -> Array | None:
+    """States of some rows each as one."""
+    given = [part for part in parts if part is not None]
+    return np.concatenate(given, axis=1) if given else None
+
+
+def _repeated(part: Array | None, times: int) -> Array | None:
+    """The rows of a state (L, N, ...), all of them so many times."""
+    return part if part is None or times == 1 else np.tile(part, (1, times, 1))
