@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 from functools import partial
 from typing import Any
 
@@ -365,3 +368,30 @@ def test_more_than_the_machine_holds_is_refused() -> None:
     model = numrnn.SequenceModel(GRU, numrnn.Linear(6, 3))
     with pytest.raises(MemoryError, match=r"needed for 1 x 5 forecasts of 10000000000000 steps"):
         model.rollout(X, 10**13)
+
+
+def test_with_the_compiler_off_from_the_start_the_same_is_predicted() -> None:
+    """Plain Python runs the roll-out's noise and the readouts over steps, too."""
+    program = """
+import warnings
+import numpy as np
+warnings.filterwarnings("error")
+warnings.filterwarnings("ignore", "NUMBA_DISABLE_JIT")
+import numrnn
+x = np.linspace(-1.0, 1.0, 24).reshape(4, 2, 3)
+layer, head = numrnn.GRU(3, 5, dtype="float64", seed=1), numrnn.Linear(5, 3, dtype="float64", seed=2)
+found = [numrnn.SequenceModel(layer, head).rollout(x, 5, noise=0.3, n_paths=3, seed=4)]
+for readout_on in ("mean", "max"):
+    prediction, pullback = numrnn.SequenceModel(layer, head, readout_on=readout_on).vjp(x, lengths=[4, 2])
+    found += [prediction, pullback(prediction).x]
+print(*np.concatenate([part.ravel() for part in found]))
+"""
+    outputs = []
+    for off in ("0", "1"):
+        environment = os.environ | {"NUMBA_DISABLE_JIT": off}
+        finished = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=300
+        )
+        assert finished.returncode == 0, finished.stderr
+        outputs.append(np.array(finished.stdout.split(), float))
+    np.testing.assert_allclose(outputs[1], outputs[0], rtol=0, atol=1e-12)
