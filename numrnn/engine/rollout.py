@@ -15,7 +15,8 @@ from numrnn.engine.buffers import aligned, reset_flags
 from numrnn.engine.dropout import Dropout
 from numrnn.engine.geometry import FLOPS_A_LAUNCH, Batch, Integers, layer_sizes
 from numrnn.engine.panels import Panels
-from numrnn.engine.plan import FLOPS_A_THREAD, Plan, plan_shape
+from numrnn.engine.plan import FLOPS_A_THREAD, Plan, kept_plan, plan_shape
+from numrnn.engine.plans import kept
 from numrnn.engine.signature import Signature
 from numrnn.engine.steps import Steps
 from numrnn.kernels import dense as dense_kernels
@@ -90,7 +91,19 @@ def run(stacks: Sequence[Stack], head: dense.DensePanels, request: Request, n_th
 def _plan(stack: Stack) -> Plan:
     """The plan of two steps of all rows."""
     of = stack.signature._replace(batch_first=False)
-    return plan_shape(of, (2, stack.h.shape[1], of.input_size), 1)
+    return kept_plan(of, (2, stack.h.shape[1], of.input_size), 1, "output")
+
+
+def _steps_in_turn(plan: Plan, layer: int, n_groups: int) -> tuple[Integers, Integers, int]:
+    """The plans of even and odd steps of a layer, and where their header is; kept with the plan."""
+    key = ("roll-out", layer, n_groups)
+    found: tuple[Integers, Integers, int] | None = plan.prepared.get(key)
+    if found is None:
+        planned = forward_plans.two_steps(plan, layer, n_groups)
+        found = planned.between(0, 1), planned.between(1, 2), planned.headers[0]
+        if kept(plan, Batch.of(plan, None)):
+            plan.prepared[key] = found
+    return found
 
 
 class _Assembly:
@@ -126,8 +139,7 @@ class _Assembly:
             if stack.dropout is not None:
                 starts.append((scale_at + number, np.array([stack.dropout.scale], dtype)))
             for layer in range(of.num_layers):
-                planned = forward_plans.two_steps(of, layer, n_groups)
-                launches.append((planned.between(0, 1), planned.between(1, 2), planned.headers))
+                launches.append(_steps_in_turn(of, layer, n_groups))
                 own = lines[line]
                 own[kernels.CELL] = kernels.CELL_NUMBERS[of.spec.name]
                 own[kernels.LAYER_X_AT] = below
@@ -141,7 +153,7 @@ class _Assembly:
                 own[kernels.LAYER_PANELS_AT] = panels_at
                 panels.append(packed)
                 panels_at += len(packed)
-                a_task = max(a_task, int(launches[-1][0][planned.headers[0] + fields.SCRATCH_SIZE]))
+                a_task = max(a_task, int(launches[-1][0][launches[-1][2] + fields.SCRATCH_SIZE]))
                 if stack.dropout is not None and layer + 1 < of.num_layers:
                     keys[1 + line] = stack.dropout.key(layer)
                     own[kernels.MASKS_AT] = self._append(self._masks(stack.dropout, of, request, rows, ends))
@@ -149,10 +161,8 @@ class _Assembly:
                     own[kernels.MASK_SCALE_AT] = scale_at + number
                     own[kernels.MASKED_AT] = below = self._take(2 * rows * of.output_size)
                 line += 1
-        for own, (even, odd, (header,)) in zip(lines, launches, strict=True):
-            for field, each in ((kernels.EVEN_AT, even), (kernels.ODD_AT, odd)):
-                each[header + fields.SCRATCH_SIZE] = a_task
-                own[field] = self._append(each)
+        for own, (even, odd, _) in zip(lines, launches, strict=True):
+            own[kernels.EVEN_AT], own[kernels.ODD_AT] = self._append(even), self._append(odd)
         top = plans[-1]
         dense_plans = np.concatenate(
             [_dense_plan(end - begin, top.output_size, columns) for begin, end in pairwise(ends)]
@@ -184,6 +194,8 @@ class _Assembly:
         for field, value in values.items():
             plan[field] = value
         self.plan: Integers = np.concatenate(self._parts)
+        for own, (_, _, header) in zip(lines, launches, strict=True):  # no two tasks share scratch in any two layers
+            self.plan[own[[kernels.EVEN_AT, kernels.ODD_AT]] + header + fields.SCRATCH_SIZE] = a_task
         self.keys = keys
         self.panels = np.concatenate([*panels, head.forward()])
         self.scratch = aligned(n_groups * a_task, dtype)

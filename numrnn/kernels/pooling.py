@@ -4,11 +4,23 @@ A row's numbers are read at its own steps alone, one step after the other: the r
 the steps nor on other rows.
 """
 
-from numrnn._jit import entry_kernel
+from numrnn._jit import entry_kernel, kernel
 
 # Fields of a plan; then for each row: its first step; for each row: how many it has. Steps count positions of
 # `features` numbers.
 POOL_ROWS, POOL_FEATURES, POOL_STEP, POOL_FIELDS = range(4)
+
+
+@kernel
+def _place(plan, row, t):
+    """The position of a row's step t."""
+    return plan[POOL_FIELDS + row] + t * plan[POOL_STEP]
+
+
+@kernel
+def _numbers(array, position, features):
+    """The numbers of one position: a view, whose indices cannot be negative, so that loops over it are vectors."""
+    return array[position * features : (position + 1) * features]
 
 
 @entry_kernel
@@ -25,11 +37,12 @@ def mean_forward(plan, steps, out, sums):
         for k in range(features):
             sums[k] = 0.0
         for t in range(length):
-            at = (plan[POOL_FIELDS + row] + t * plan[POOL_STEP]) * features
+            step = _numbers(steps, _place(plan, row, t), features)
             for k in range(features):
-                sums[k] += steps[at + k]
+                sums[k] += step[k]
+        mean = _numbers(out, row, features)
         for k in range(features):
-            out[row * features + k] = sums[k] / max(1, length)
+            mean[k] = sums[k] / max(1, length)
 
 
 @entry_kernel
@@ -42,10 +55,11 @@ def mean_backward(plan, d_out, d_steps):
     rows, features = plan[POOL_ROWS], plan[POOL_FEATURES]
     for row in range(rows):
         length = plan[POOL_FIELDS + rows + row]
+        d_mean = _numbers(d_out, row, features)
         for t in range(length):
-            at = (plan[POOL_FIELDS + row] + t * plan[POOL_STEP]) * features
+            d_step = _numbers(d_steps, _place(plan, row, t), features)
             for k in range(features):
-                d_steps[at + k] = d_out[row * features + k] / length
+                d_step[k] = d_mean[k] / length
 
 
 @entry_kernel
@@ -58,17 +72,20 @@ def max_forward(plan, steps, out, where):
     """
     rows, features = plan[POOL_ROWS], plan[POOL_FEATURES]
     for row in range(rows):
-        to = row * features
+        length = plan[POOL_FIELDS + rows + row]
+        best, position_of = _numbers(out, row, features), _numbers(where, row, features)
+        first = _numbers(steps, _place(plan, row, 0), features) if length else best
         for k in range(features):
-            out[to + k] = 0.0
-            where[to + k] = -1
-        for t in range(plan[POOL_FIELDS + rows + row]):
-            position = plan[POOL_FIELDS + row] + t * plan[POOL_STEP]
+            best[k] = first[k] if length else 0.0
+            position_of[k] = _place(plan, row, 0) if length else -1
+        for t in range(1, length):
+            position = _place(plan, row, t)
+            step = _numbers(steps, position, features)
             for k in range(features):
-                value, best = steps[position * features + k], out[to + k]
-                if t == 0 or value > best or (value != value and best == best):
-                    out[to + k] = value
-                    where[to + k] = position
+                value, before, there = step[k], best[k], position_of[k]
+                higher = (value > before) | ((value != value) & (before == before))
+                best[k] = value if higher else before
+                position_of[k] = position if higher else there
 
 
 @entry_kernel

@@ -14,7 +14,8 @@ from numrnn._types import Array
 from numrnn.engine import forward, memory, rollout
 from numrnn.engine.dropout import Dropout
 from numrnn.engine.forms import OneSequence
-from numrnn.engine.plan import Call, plan_call, plan_shape
+from numrnn.engine.plan import Call, Plan, kept_plan, plan_call, plan_shape
+from numrnn.engine.signature import Signature
 from numrnn.engine.states import read_state
 from numrnn.nn.linear import Linear
 from numrnn.nn.recurrent import Recurrent
@@ -41,7 +42,7 @@ def forecast(
     known: object,
     noise: object,
     n_paths: int,
-    seed: int,
+    seed: int | None,
     lengths: Any,
     n_threads: int | None,
 ) -> Array:
@@ -89,12 +90,17 @@ def forecast(
         result_step=columns if batch_first else columns * n_rows,
         result_row=columns * steps if batch_first else columns,
         noise=deviations,
-        key=np.random.SeedSequence([seed, _NOISE]).generate_state(1, np.uint64)[0],
+        key=np.uint64(0) if deviations is None else _noise_stream(seed),
     )
     rollout.run(stacks, readout._panels(), request, _threads.resolve(n_threads))
     paths = (n_paths,) if n_paths > 1 else ()
     rows_and_steps = (steps,) if unbatched else (n_rows, steps) if batch_first else (steps, n_rows)
     return result.reshape(*paths, *rows_and_steps, columns)
+
+
+def _noise_stream(seed: int | None) -> np.uint64:
+    stream: np.uint64 = np.random.SeedSequence([seed or 0, _NOISE]).generate_state(1, np.uint64)[0]
+    return stream
 
 
 def _history(
@@ -114,9 +120,7 @@ def _history(
         x = np.tile(x, (n_paths, *[1] * (x.ndim - 1)) if of.flat or of.batch_first else (1, n_paths, 1))
     found: list[End] = []
     for k, (layer, start, dropout) in enumerate(zip(layers, starts, masks, strict=True)):
-        signature = layer.signature._replace(batch_first=of.batch_first)
-        shape = (n_rows, of.seq_len) if of.batch_first else (of.seq_len, n_rows)
-        plan = plan_shape(signature, (*shape, signature.input_size), of.n_threads, flat=of.flat)
+        plan = of if k == 0 and n_paths == 1 else _plan_like(of, layer.signature, n_rows)
         own = None if dropout is None else replace(dropout, row_0=path * of.batch_size)
         h_0, c_0 = (_repeated(part, n_paths) for part in start)
         own_call, last = Call(plan, x, h_0, c_0, lengths), k == len(layers) - 1
@@ -124,6 +128,16 @@ def _history(
         found.append((run.h_n, run.c_n))
         x = run.output
     return found
+
+
+def _plan_like(of: Plan, signature: Signature, n_rows: int) -> Plan:
+    """The plan of a layer over as many steps in the same layout."""
+    signature = signature._replace(batch_first=of.batch_first)
+    rows_and_steps = (n_rows, of.seq_len) if of.batch_first else (of.seq_len, n_rows)
+    shape = (*rows_and_steps, signature.input_size)
+    if of.flat:
+        return plan_shape(signature, shape, of.n_threads, flat=True)
+    return kept_plan(signature, shape, of.n_threads, "output")
 
 
 def _sampled_history(
