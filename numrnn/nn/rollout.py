@@ -74,7 +74,7 @@ def forecast(
         ends = [(np.tile(h, (1, n_paths, 1)), _repeated(c, n_paths)) for h, c in found]
     result = np.empty(n_paths * a_path, plan.dtype)
     stacks = [
-        rollout.Stack(layer.signature, layer._panels(), h, c, dropout)
+        rollout.Stack(rollout.plan_of(layer.signature, n_paths * n_rows), layer._panels(), h, c, dropout)
         for layer, (h, c), dropout in zip(layers, ends, masks, strict=True)
     ]
     request = rollout.Request(
