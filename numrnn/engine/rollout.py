@@ -29,9 +29,7 @@ def plan_of(signature: Signature, n_rows: int) -> Plan:
 
 
 def run(stacks: Sequence[Stack], head: dense.DensePanels, request: Request, n_threads: int) -> None:
-    """Write the predictions of all steps into `request.result`."""
-    if request.result.size == 0:
-        return
+    """Write the predictions of all steps, at least one number, into `request.result`."""
     if _jit.DISABLED:
         _run_by_reference(stacks, head, request)
         return

@@ -369,7 +369,7 @@ class SequenceModel(HasParameters):
         steps = count(self._head, "steps", steps)
         n_paths = count(self._head, "n_paths", n_paths)
         seed = seed_number(self._head, seed)
-        if seed is None and (n_paths > 1 or noise is not None):
+        if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
         _, states = self._read_arguments(state, False)
         return forecast(

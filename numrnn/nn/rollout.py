@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from numrnn import _threads
 from numrnn._errors import explain
 from numrnn._types import Array
 from numrnn.engine import forward, memory, rollout
+from numrnn.engine.buffers import flat
 from numrnn.engine.dropout import Dropout
 from numrnn.engine.forms import OneSequence
 from numrnn.engine.plan import Call, Plan, kept_plan, plan_call, plan_shape
@@ -42,7 +44,7 @@ def forecast(
     known: object,
     noise: object,
     n_paths: int,
-    seed: int | None,
+    seed: int,
     lengths: Any,
     n_threads: int | None,
 ) -> Array:
@@ -60,8 +62,9 @@ def forecast(
     plan, unbatched = call.plan, isinstance(call.form, OneSequence)
     n_rows, batch_first = plan.batch_size, layers[0].batch_first and not unbatched
     given = read_known(head, known, steps, n_rows, n_known, plan.dtype, unbatched, batch_first)
-    a_path = steps * n_rows * columns
-    memory.require(n_paths * a_path * plan.dtype.itemsize, head, f"{n_paths} x {n_rows} forecasts of {steps} steps")
+    result_shape = (n_paths, n_rows, steps, columns) if batch_first else (n_paths, steps, n_rows, columns)
+    n_bytes = math.prod(result_shape) * plan.dtype.itemsize
+    memory.require(n_bytes, head, f"{n_paths} x {n_rows} forecasts of {steps} steps")
     starts: list[Start] = [(call.h_0, call.c_0)]
     for layer, state in zip(layers[1:], states[1:], strict=True):
         read = None if state is None else read_state(layer.signature, None, n_rows, state, unbatched=unbatched)
@@ -72,35 +75,39 @@ def forecast(
     else:
         found = _history(layers, call, starts, masks, 0, 1)
         ends = [(np.tile(h, (1, n_paths, 1)), _repeated(c, n_paths)) for h, c in found]
-    result = np.empty(n_paths * a_path, plan.dtype)
     stacks = [
         rollout.Stack(rollout.plan_of(layer.signature, n_paths * n_rows), layer._panels(), h, c, dropout)
         for layer, (h, c), dropout in zip(layers, ends, masks, strict=True)
     ]
+    result = np.empty(result_shape, plan.dtype)
+    known_step, known_row = _apart(given, batch_first)
+    result_step, result_row = _apart(result[0], batch_first)
     request = rollout.Request(
         steps=steps,
         batch_size=n_rows,
         begin=np.full(n_rows, plan.seq_len) if call.lengths is None else call.lengths,
-        known=given,
+        known=flat(given),
         n_known=n_known,
-        known_step=n_known if batch_first else n_known * n_rows,
-        known_row=len(given) // max(1, n_rows) if batch_first else n_known,
-        result=result,
-        path_step=a_path,
-        result_step=columns if batch_first else columns * n_rows,
-        result_row=columns * steps if batch_first else columns,
+        known_step=known_step,
+        known_row=known_row,
+        result=flat(result),
+        path_step=steps * n_rows * columns,
+        result_step=result_step,
+        result_row=result_row,
         noise=deviations,
-        key=np.uint64(0) if deviations is None else _noise_stream(seed),
+        key=np.random.SeedSequence([seed, _NOISE]).generate_state(1, np.uint64)[0] if sampled else np.uint64(0),
     )
-    rollout.run(stacks, readout._panels(), request, _threads.resolve(n_threads))
-    paths = (n_paths,) if n_paths > 1 else ()
-    rows_and_steps = (steps,) if unbatched else (n_rows, steps) if batch_first else (steps, n_rows)
-    return result.reshape(*paths, *rows_and_steps, columns)
+    if result.size:
+        rollout.run(stacks, readout._panels(), request, _threads.resolve(n_threads))
+    if unbatched:
+        result = result[:, :, 0]
+    return result if n_paths > 1 else result[0]
 
 
-def _noise_stream(seed: int | None) -> np.uint64:
-    stream: np.uint64 = np.random.SeedSequence([seed or 0, _NOISE]).generate_state(1, np.uint64)[0]
-    return stream
+def _apart(array: Array, batch_first: bool) -> tuple[int, int]:
+    """How many numbers steps and rows of (time, batch, features), or (batch, time, features), are apart."""
+    first, second = (stride // array.itemsize for stride in array.strides[:2])
+    return (second, first) if batch_first else (first, second)
 
 
 def _history(

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from numrnn._errors import explain
 from numrnn._types import Array, Shape
 from numrnn.engine.arrays import ready, real_array
-from numrnn.engine.buffers import flat
 from numrnn.nn.linear import Linear
 from numrnn.nn.recurrent import Recurrent
 
@@ -67,22 +66,21 @@ def read_known(
     unbatched: bool,
     batch_first: bool,
 ) -> Array:
-    """Read the covariates of the forecast's steps, flat; the last step is never needed."""
+    """Read the covariates of the forecast's steps, with three axes; the last step is never needed."""
     if known is None or n_known == 0:
         if known is not None or (n_known and steps > 1):
             _refuse_known(head, known, steps, n_known)
-        return np.zeros(1, dtype)
+        return np.zeros((1, 1, 1), dtype)
     array = real_array(known, head, "known")
     batch: Shape = () if unbatched else (n_rows,)
     wanted = [(*batch, n, n_known) if batch_first else (n, *batch, n_known) for n in (steps, steps - 1)]
     if array.shape not in wanted:
-        axes = (
-            "(time, features)" if unbatched else "(batch, time, features)" if batch_first else "(time, batch, features)"
-        )
+        axes = "(batch, time, features)" if batch_first else "(time, batch, features)"
         problem = f"`known` has shape {array.shape}, expected {wanted[0]}, or {wanted[1]} without the last step."
-        read = f"It is read as {axes}; its features are the last {n_known} of the inputs, those not predicted."
-        raise ValueError(explain(head, problem, read))
-    return flat(ready(array, dtype, head, "known"))
+        read = f"It is read as {'(time, features)' if unbatched else axes}; its features are the last {n_known} of the "
+        raise ValueError(explain(head, problem, read + "inputs, those that are not predicted."))
+    given = ready(array, dtype, head, "known")
+    return given[:, None] if unbatched else given
 
 
 def _refuse_known(head: str, known: object, steps: int, n_known: int) -> NoReturn:
