@@ -31,14 +31,17 @@ from numrnn.nn.packed import (
 from numrnn.nn.reversed import Reversed
 
 if TYPE_CHECKING:
+    from numrnn import callbacks
     from numrnn._info import info
     from numrnn._warmup import warmup
+    from numrnn.training import History, fit
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
     "GRUCell",
+    "History",
     "LSTMCell",
     "Linear",
     "PackedSequence",
@@ -46,6 +49,8 @@ __all__ = [
     "Reversed",
     "SequenceModel",
     "__version__",
+    "callbacks",
+    "fit",
     "get_num_threads",
     "info",
     "losses",
@@ -62,7 +67,14 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_ON_FIRST_USE = {"info": "numrnn._info", "plot": "numrnn.plot", "warmup": "numrnn._warmup"}
+_ON_FIRST_USE = {
+    "History": "numrnn.training",
+    "callbacks": "numrnn.callbacks",
+    "fit": "numrnn.training",
+    "info": "numrnn._info",
+    "plot": "numrnn.plot",
+    "warmup": "numrnn._warmup",
+}
 """What most programs never ask for, and its module: a module of that name, or what has that name in it."""
 
 

@@ -1,0 +1,96 @@
+"""Arrays and a description in one safetensors file, which replaces an older one at once or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numrnn._errors import explain, kind_of
+
+__all__ = ["read_arrays", "read_path", "write_arrays"]
+
+Check: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Sequence[int]]], None]
+
+
+def read_path(head: str, name: str, value: object) -> Path:
+    """A path whose folder exists; needs safetensors, and says so before any work is done."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(explain(head, f"`{name}` should be a path, got {kind_of(value)}."))
+    path = Path(value)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(explain(head, f"`{name}`: the folder {str(path.parent)!r} does not exist."))
+    if path.is_dir():
+        raise IsADirectoryError(explain(head, f"`{name}`: {str(path)!r} is a folder.", "Pass the path of a file."))
+    _safetensors(head)
+    return path
+
+
+def write_arrays(head: str, path: Path, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> None:
+    """Write into a new file beside `path`, then put it in its place."""
+    data = _safetensors(head)[1].save(
+        {name: np.asarray(value, order="C") for name, value in arrays.items()},
+        metadata={"numrnn": json.dumps(description)},
+    )
+    handle, beside = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(beside, _permissions(path))
+        os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise
+
+
+def read_arrays(
+    head: str, path: str | os.PathLike[str], kind: str, check: Check | None = None
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return the arrays of a file that `write_arrays` wrote, and its description, whose "format" must be `kind`.
+
+    `check` is given the description and the arrays' shapes before any array is read, and raises if they are wrong.
+    """
+    library, _ = _safetensors(head)
+    os.stat(path)  # a file that is not there is an OSError; everything else is the file's fault
+    try:
+        with library.safe_open(path, framework="numpy") as file:
+            description = json.loads((file.metadata() or {}).get("numrnn", "null"))
+            if not isinstance(description, dict) or description.get("format") != kind:
+                raise ValueError(f"it is no {kind} file of numrnn")
+            if description.get("version") != 1:
+                raise ValueError(f"its format version is {description.get('version')}, and this numrnn reads 1")
+            names = file.keys()
+            if check is not None:
+                check(description, {name: file.get_slice(name).get_shape() for name in names})
+            return {name: file.get_tensor(name) for name in names}, description
+    except PermissionError:
+        raise
+    except Exception as error:
+        raise ValueError(explain(head, f"{os.fspath(path)!r} cannot be read: {error}")) from error
+
+
+def _permissions(path: Path) -> int:
+    """Those of the file to be replaced, or of a new one."""
+    with contextlib.suppress(OSError):
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def _safetensors(head: str) -> tuple[Any, Any]:
+    try:
+        return importlib.import_module("safetensors"), importlib.import_module("safetensors.numpy")
+    except ImportError as error:
+        raise ImportError(f'{head}: files need safetensors: pip install "numrnn[files]"') from error
