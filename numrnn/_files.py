@@ -37,7 +37,7 @@ def read_path(head: str, name: str, value: object) -> Path:
 def write_arrays(head: str, path: Path, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> None:
     """Write into a new file beside `path`, then put it in its place."""
     data = _safetensors(head)[1].save(
-        {name: np.ascontiguousarray(value) for name, value in arrays.items()},
+        {name: np.asarray(value, order="C") for name, value in arrays.items()},
         metadata={"numrnn": json.dumps(description)},
     )
     handle, beside = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)

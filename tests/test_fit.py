@@ -224,7 +224,7 @@ class StopAfter(callbacks.Callback):
 
 class TestResuming:
     @pytest.mark.parametrize("bptt_steps", [None, 4])
-    @pytest.mark.parametrize("steps", [1, 2, 3, 5, 7, 10])
+    @pytest.mark.parametrize("steps", [1, 2, 3, 5, 7, 8])
     def test_an_interrupted_run_goes_on_as_if_it_had_not_been(self, rng, tmp_path, bptt_steps, steps):
         x, y = make_data(rng, "every")
         path = tmp_path / "run.safetensors"
@@ -289,7 +289,7 @@ class TestResuming:
         train(make_model(), x, y, checkpoint_path=path)
         with pytest.raises(ValueError, match="belongs to another run: its batch_size is 8, here it is 9"):
             train(make_model(), x, y, checkpoint_path=path, resume=True, batch_size=9)
-        with pytest.raises(ValueError, match="`seed` is 6, but the run in .* has 5"):
+        with pytest.raises(ValueError, match=r"`seed` is 6, but the run in .* has 5"):
             train(make_model(), x, y, checkpoint_path=path, resume=True, seed=6)
         with pytest.raises(ValueError, match="its model is"):
             train(make_model("RNN"), x, y, checkpoint_path=path, resume=True)
@@ -378,9 +378,7 @@ class TestCallbacks:
 
         history = train(make_model(), x, y, epochs=6, callbacks=[checkpoint, Note()])
         best = np.maximum.accumulate(history["loss"])
-        assert [a != b for a, b in zip(written, written[1:], strict=False)] == [
-            bool(a != b) for a, b in zip(best, best[1:], strict=False)
-        ]
+        assert [bool(change) for change in np.diff(written)] == [bool(change) for change in np.diff(best)]
 
     def test_a_failed_write_leaves_the_old_file(self, rng, tmp_path, monkeypatch):
         x, y = make_data(rng)
