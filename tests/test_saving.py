@@ -154,7 +154,7 @@ def test_flipped_bytes_give_an_error_or_other_numbers(path, rng):
         (lambda it, _: it["readout.bias"].update(shape=[2**40]), "cannot be read"),
         (lambda it, _: it["readout.bias"].update(dtype="F16"), "cannot be read"),
         (lambda it, _: it["readout.bias"].update(data_offsets=[-4, 4]), "cannot be read"),
-        (lambda it, _: it["readout.bias"].update(data_offsets=[0, 8]), "cannot be read"),
+        (lambda it, _: it["readout.bias"].update(data_offsets=[4, 12]), "cannot be read"),
         (lambda it, _: it["readout.bias"].update(data_offsets=[2**62, 2**63]), "cannot be read"),
     ],
 )
@@ -239,8 +239,11 @@ def test_a_file_of_the_first_version_loads_for_ever():
     x = np.sin(np.arange(8.0)).reshape(4, 1, 2)
     np.testing.assert_allclose(model(x)[:, 0, 0], GOLDEN, rtol=1e-6)
     optimizer = numrnn.load(os.path.join(os.path.dirname(__file__), "data", "optimizer_1.safetensors"))
-    assert repr(optimizer) == "AdamW(<Linear>, lr=0.25, betas=(0.5, 0.75), eps=1e-07, weight_decay=0.125, freeze=('bias',))"
+    assert (
+        repr(optimizer)
+        == "AdamW(<Linear>, lr=0.25, betas=(0.5, 0.75), eps=1e-07, weight_decay=0.125, freeze=('bias',))"
+    )
     np.testing.assert_array_equal(optimizer.state_dict()["mean.weight"], [[0.5, 1.0]])
 
 
-GOLDEN = [0.0, 0.0, 0.0, 0.0]
+GOLDEN = [-0.096968874335289, -0.08151991665363312, -0.06930188089609146, -0.027163002640008926]

@@ -53,7 +53,8 @@ def make(description: object, shapes: Mapping[str, Sequence[int]]) -> HasParamet
     is made. Raises ValueError, or what a constructor raises.
     """
     most = max((size for shape in shapes.values() for size in shape), default=0)
-    return _make(description, most, len(shapes), _DEEPEST)
+    made: HasParameters = _make(description, most, len(shapes), _DEEPEST)
+    return made
 
 
 def _make(description: object, most: int, arrays: int, depth: int) -> Any:
