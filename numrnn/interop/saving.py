@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numrnn._errors import explain, kind_of
-from numrnn._files import read_arrays, read_path, write_arrays
+from numrnn._files import described, read_arrays, read_path, write_arrays
 from numrnn.interop.description import describe, make
 from numrnn.nn.fixed import arguments
 from numrnn.nn.parameters import HasParameters
 from numrnn.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-__all__ = ["load", "save"]
+__all__ = ["is_ours", "load", "save"]
 
 _FORMAT = "model"
 _STATE = "optimizer."
@@ -123,6 +123,11 @@ def load(path: str | os.PathLike[str]) -> Any:
         return _filled(made[0], arrays, description)
     except Exception as error:
         raise ValueError(explain("load", f"{os.fspath(path)!r} cannot be read: {error}")) from error
+
+
+def is_ours(path: str | os.PathLike[str]) -> bool:
+    """Whether a safetensors file has a description of ours; one that cannot be read has none."""
+    return described("load", path) is not None
 
 
 def _filled(model: HasParameters, arrays: dict[str, NDArray[Any]], description: Mapping[str, Any]) -> Any:
