@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import numrnn
-from numrnn import losses
+from numrnn import _jit, losses
 
 Rng = np.random.Generator
 
@@ -224,6 +224,16 @@ def test_what_it_is_given_stays_as_it_is_in_any_layout(case: Case, rng: Rng) -> 
     value, d_prediction = case.loss(prediction.tolist(), target.tolist(), weight=weight.tolist())
     assert value == expected[0]
     np.testing.assert_array_equal(d_prediction, expected[1])
+
+
+@pytest.mark.skipif(_jit.DISABLED, reason="nothing is compiled with NUMBA_DISABLE_JIT=1")
+@every_loss
+def test_its_kernel_is_kept_on_disk(case: Case, rng: Rng) -> None:
+    """Compiled once for all processes: not so for every form that Numba compiles."""
+    case.loss(*case.draw(rng, (5,)))
+    folder = _jit.cache_folder()
+    assert folder is not None
+    assert list(folder.glob(f"losses.{case.name}-*.nbc"))
 
 
 @every_loss

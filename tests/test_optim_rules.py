@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import numrnn
-from numrnn import optim
+from numrnn import _jit, optim
 from numrnn.kernels import optimizers as kernels
 
 Rng = np.random.Generator
@@ -73,6 +73,7 @@ def test_every_number_follows_the_published_rule(rng: Rng, make: Any) -> None:
         assert float(layer.parameters["weight"][place]) == pytest.approx(expected, rel=1e-12, abs=1e-13)
 
 
+@pytest.mark.skipif(_jit.DISABLED, reason="kernels are not compiled with NUMBA_DISABLE_JIT=1")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["sgd", "sgd_momentum", "rmsprop", "rmsprop_momentum", "adam"])
 def test_a_kernel_has_the_bits_of_its_rule_on_arrays(rng: Rng, name: str, dtype: str) -> None:
@@ -83,8 +84,7 @@ def test_a_kernel_has_the_bits_of_its_rule_on_arrays(rng: Rng, name: str, dtype:
     slots = rng.random((running, 1003)).astype(dtype)
     fresh, fresh_slots = np.empty_like(weight), np.empty_like(slots)
     assert getattr(kernels, name)(settings, weight, gradient, slots, fresh, fresh_slots)
-    rule: Any = getattr(kernels, f"{name}_rule")
-    expected = getattr(rule, "py_func", rule)(tuple(settings), weight, gradient, *slots)
+    expected = getattr(kernels, f"{name}_rule").py_func(tuple(settings), weight, gradient, *slots)
     np.testing.assert_array_equal(np.array([fresh, *fresh_slots]), np.array(expected).reshape(running + 1, -1))
 
 
@@ -176,6 +176,17 @@ def test_weights_that_were_handed_out_do_not_change(rng: Rng, make: Any) -> None
         assert not model.parameters[name].flags.writeable
         with pytest.raises(ValueError, match="WRITEABLE"):
             model.parameters[name].flags.writeable = True
+
+
+@pytest.mark.skipif(_jit.DISABLED, reason="nothing is compiled with NUMBA_DISABLE_JIT=1")
+@every_rule
+def test_its_kernel_is_kept_on_disk(rng: Rng, make: Any) -> None:
+    model = small_model()
+    optimizer = make(model)
+    optimizer.step(random_gradients(model, rng))
+    folder = _jit.cache_folder()
+    assert folder is not None
+    assert list(folder.glob(f"optimizers.{optimizer._rule[0].py_func.__name__}-*.nbc"))
 
 
 @every_rule

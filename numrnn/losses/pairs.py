@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +21,7 @@ __all__ = ["Pair", "read_pair"]
 _NO_WEIGHTS = np.zeros(0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Ragged:
+class _Ragged(NamedTuple):
     """What belongs to steps of sequences without padding: how many each has, whose each line is, and the packing."""
 
     lengths: Integers
@@ -31,8 +29,7 @@ class _Ragged:
     packed: PackedSequence | None
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """A prediction and its target; of lists and packed sequences all steps, one after the other."""
 
     head: str
