@@ -297,7 +297,7 @@ def test_equal_axes_must_be_told_apart_where_it_matters(case: Case, rng: Rng) ->
     ("arguments", "error", "words"),
     [
         (([np.zeros((2, 1))], np.zeros((2, 1))), TypeError, "`target` should be a list of 1 arrays"),
-        (([np.zeros((2, 1))], [np.zeros((2, 1))] * 2), TypeError, "as `prediction` is one, got list of 2"),
+        (([np.zeros((2, 1))], [np.zeros((2, 1))] * 2), ValueError, "`target` has 2 arrays, expected 1"),
         (([np.zeros((2, 1))], [np.zeros((3, 1))]), ValueError, "`target[0]` has shape (3, 1), expected 2 steps"),
         (([np.zeros((2, 1)), np.zeros((2, 2))],) * 2, ValueError, "`prediction[1]` has shape (2, 2), but"),
         (([np.zeros((2, 1)), np.zeros(())],) * 2, ValueError, "`prediction[1]` has no axis of steps"),

@@ -201,6 +201,26 @@ def test_a_step_is_seen_by_the_next_call(rng: Rng, make: Any) -> None:
     np.testing.assert_array_equal(model(x), fresh(x))
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        numrnn.LSTMCell(2, 3, seed=0),
+        numrnn.Reversed(numrnn.RNN(2, 3, seed=0)),
+        numrnn.SequenceModel([numrnn.RNN(2, 3, seed=0), numrnn.GRU(3, 2, dtype="float32", seed=0)], None),
+        numrnn.SequenceModel(numrnn.LSTM(2, 3, seed=0), numrnn.Linear(3, 1, seed=0), learn_initial_state=True),
+    ],
+    ids=["a cell", "a reversed layer", "a list of layers", "an initial state"],
+)
+def test_everything_that_has_weights_is_trained(rng: Rng, model: Any) -> None:
+    before, gradients = model.state_dict(), random_gradients(model, rng)
+    optimizer = optim.SGD(model, lr=0.5)
+    for _ in range(2):
+        optimizer.step(gradients)
+    assert list(model.parameters) == list(before)
+    for name, value in model.parameters.items():
+        np.testing.assert_allclose(value, before[name] - gradients[name], rtol=0, atol=1e-5)
+
+
 @every_rule
 def test_gradients_of_any_layout_and_precision_are_read(rng: Rng, make: Any) -> None:
     def steps(layout: Callable[[Any], Any]) -> Any:
