@@ -18,7 +18,6 @@ from numrnn.nn.parameters import HasParameters
 from numrnn.nn.pullback import Pullback
 from numrnn.nn.recurrent import Recurrent
 from numrnn.nn.results import Result
-from numrnn.nn.rollout import forecast
 from numrnn.nn.rollout_arguments import check_rollout
 from numrnn.nn.selection import select
 
@@ -365,6 +364,8 @@ class SequenceModel(HasParameters):
         >>> model.rollout(history, 12, noise=0.1, n_paths=100, seed=0).shape
         (100, 12, 1)
         """
+        from numrnn.nn.rollout import forecast  # its kernels cost an import that most programs do not need
+
         readout = check_rollout(self._head, self._layers, self.readout, self.readout_on)
         steps = count(self._head, "steps", steps)
         n_paths = count(self._head, "n_paths", n_paths)
