@@ -113,6 +113,29 @@ class TestResuming:
 import sys
 import numpy as np, numrnn
 model = numrnn.SequenceModel(numrnn.RNN(2, 7, seed=1), numrnn.Linear(7, 1, seed=2))
+class Say(numrnn.callbacks.Callback):
+    def on_batch_end(self, run):
+        if run.epoch == 2 and run.batch == 1:
+            print("ready", flush=True)
+history = numrnn.fit(model, np.ones((11, 23, 2)), np.ones((23, 1)), loss=numrnn.losses.mse, batch_size=2, epochs=10**6,
+                     optimizer=numrnn.optim.Adam(model), callbacks=[Say()], progress=False, checkpoint_path=sys.argv[1])
+print(history.stopped, len(history) > 1, model(np.ones((3, 1, 2))).shape)
+"""
+        path = tmp_path / "run.safetensors"
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-c", program, str(path)]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        ) as run:
+            assert run.stdout.readline() == "ready\n"
+            run.send_signal(signal.SIGINT)
+            out, err = run.communicate(timeout=60)
+        assert run.returncode == 0, err
+        assert out == "interrupted True (1, 1)\n"
+        assert "ends after this batch" in err
+        assert path.exists()
+
+
 class TestCallbacks:
     def test_early_stopping_restores_the_best_weights(self, rng):
         x, y = make_data(rng)
@@ -195,5 +218,3 @@ class TestCallbacks:
 
         with pytest.raises(ValueError, match="a gradient became NaN or infinite in epoch 1, batch 1"):
             train(make_model(), x, y, loss=loss)
-
-
