@@ -66,10 +66,10 @@ def history(history: History | Mapping[str, Sequence[float]], *, ax: Any = None,
     handles, labels = axes.get_legend_handles_labels()
     if len(set(rates)) > 1:
         right = axes.twinx()
-        right.plot(np.arange(1, len(rates) + 1), rates, color=SOFT, linewidth=1.2, linestyle=(0, (4, 2)))
+        style = {"linewidth": 1.2, "linestyle": (0, (4, 2)), "drawstyle": "steps-mid"}
+        right.plot(np.arange(1, len(rates) + 1), rates, color=SOFT, **style)
         right.set_ylabel("learning rate", color=SOFT)
         right.set_ylim(bottom=0.0)
-        right.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
         dress(right)
         right.tick_params(axis="y", colors=SOFT)
     if len(labels) > 1:
@@ -97,7 +97,6 @@ def _mark_best(axes: Any, values: Sequence[float]) -> None:
     if not any(math.isfinite(value) for value in values):
         return
     best = int(np.nanargmin([value if math.isfinite(value) else math.nan for value in values]))
-    axes.axvline(best + 1, color=SOFT, linewidth=1.0, linestyle=(0, (1, 2)), zorder=0)
     axes.plot([best + 1], [values[best]], color=INK, marker="o", markersize=6, fillstyle="none", linestyle="none")
     late = best + 1 > 0.6 * len(values)
     axes.annotate(

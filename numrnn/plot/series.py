@@ -17,6 +17,11 @@ from numrnn.plot.frame import COLOURS, INK, SHADE, SOFT, dress, figure_module, n
 __all__ = ["forecast", "predictions"]
 
 _HEAD = "plot.predictions"
+_BANDS = (
+    "#f3cfc9",
+    "#e6a398",
+    "#d97768",
+)  # from the widest inwards; not transparent, so that legends show what is drawn
 _FEW = 150  # points that are worth a mark each
 
 
@@ -100,14 +105,14 @@ def predictions(
     if held_out is not None:
         _shade(axes, places, count(_HEAD, "held_out", held_out, least=0))
     mark = {"marker": "o", "markersize": 3} if len(observed) <= _FEW else {}
-    axes.plot(places[: len(observed)], observed, color=INK, linewidth=1.3, label="observed", **mark)
+    axes.plot(places[: len(observed)], observed, color=INK, linewidth=1.3, label="observed", zorder=2.5, **mark)
     here = places[first : first + n_steps]
     if bounds is None:
         for (name, each), style in zip(drawn.items(), _styles(len(drawn)), strict=True):
             axes.plot(here, each, label=name, **style)
     else:
         _draw_quantiles(axes, here, next(iter(drawn.values())), bounds)
-    axes.set_xlim(places[0], places[-1])
+    axes.set_xlim(*_ends(places))
     axes.margins(y=0.15)
     axes.legend(frameon=False, ncols=4, loc="upper left", fontsize="small")
     dress(axes, title)
@@ -154,11 +159,20 @@ def _styles(n: int) -> list[dict[str, Any]]:
     return [{"linewidth": 2.0, "zorder": 3, "color": COLOURS[0]}, *others]
 
 
+def _ends(places: NDArray[Any]) -> tuple[Any, Any]:
+    """Half a step before the first place, and half a step after the last."""
+    if len(places) < 2:
+        return places[0] - 0.5, places[0] + 0.5
+    return places[0] - (places[1] - places[0]) / 2, places[-1] + (places[-1] - places[-2]) / 2
+
+
 def _shade(axes: Any, places: NDArray[Any], first: int) -> None:
     """Shade from half a step before `first` to the end."""
     if first < len(places):
-        left = places[first] if first == 0 else places[first - 1] + (places[first] - places[first - 1]) / 2
-        axes.axvspan(left, places[-1], color=SHADE, zorder=0)
+        left, right = _ends(places)
+        if first:
+            left = places[first] - (places[first] - places[first - 1]) / 2
+        axes.axvspan(left, right, color=SHADE, zorder=0)
 
 
 def _draw_quantiles(axes: Any, places: NDArray[Any], quantiles: NDArray[Any], levels: Sequence[float]) -> None:
@@ -166,7 +180,9 @@ def _draw_quantiles(axes: Any, places: NDArray[Any], quantiles: NDArray[Any], le
     for k in range(n_bands):
         label = f"{100 * levels[k]:g} % to {100 * levels[-1 - k]:g} %"
         low, high = quantiles[:, k], quantiles[:, -1 - k]
-        axes.fill_between(places, low, high, color=COLOURS[0], alpha=0.22, linewidth=0.0, label=label, zorder=2)
+        axes.fill_between(
+            places, low, high, color=_BANDS[min(k, len(_BANDS) - 1)], linewidth=0.0, label=label, zorder=2
+        )
     if single:
         middle = levels[n_bands]
         label = "median" if middle == 0.5 else f"{100 * middle:g} %"
