@@ -218,7 +218,7 @@ def make_model(cell: Any, readout_on: str, **options: Any) -> numrnn.SequenceMod
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize("readout_on", ["last", "every"])
+@pytest.mark.parametrize("readout_on", ["last", "every", "mean", "max"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_norms_of_h_are_those_of_finite_differences(
     cell: Any, readout_on: str, batch_first: bool, rng: np.random.Generator
@@ -239,8 +239,8 @@ def test_norms_of_h_are_those_of_finite_differences(
         state = (h[None], before.c_n) if cell is numrnn.LSTM else h[None]
         after = layer(order(x[t + 1 :]), state)
         outputs = np.concatenate([order(before.output)[:-1], h[None], order(after.output)])
-        prediction = head(outputs if readout_on == "every" else outputs[-1])
-        return losses.mse(prediction, y)[0]
+        read = {"last": outputs[-1], "every": outputs, "mean": outputs.mean(axis=0), "max": outputs.max(axis=0)}
+        return losses.mse(head(read[readout_on]), y)[0]
 
     expected = []
     for t in range(steps):
@@ -296,6 +296,22 @@ def test_norms_of_one_sequence_are_those_of_a_batch_of_it(rng: np.random.Generat
         for of in ("h", "x"):
             alone = plot.norms_over_time(model, x, y, loss=losses.mse, of=of)
             np.testing.assert_array_equal(alone, plot.norms_over_time(model, *batch, loss=losses.mse, of=of))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_norms_start_from_the_state_that_was_learned(cell: Any, rng: np.random.Generator) -> None:
+    layers = [cell(3, 5, dtype="float64", seed=1), cell(5, 5, dtype="float64", seed=2)]
+    model = numrnn.SequenceModel(layers, numrnn.Linear(5, 2, dtype="float64", seed=3), learn_initial_state=True)
+    fixed = numrnn.SequenceModel(layers, model.readout)
+    x, y = rng.standard_normal((4, 3, 3)), rng.standard_normal((3, 2))
+    norms = [plot.norms_over_time(each, x, y, loss=losses.mse) for each in (model, fixed)]
+    np.testing.assert_array_equal(*norms)
+    states = {name: value + 0.5 for name, value in model.parameters.items() if name.startswith("initial_state")}
+    model.set_parameters(states)
+    d_prediction = losses.mse(model(x), y)[1]
+    expected = np.linalg.norm(model.readout.vjp(np.zeros((3, 5)))[1](d_prediction).x)
+    np.testing.assert_allclose(plot.norms_over_time(model, x, y, loss=losses.mse)[-1], expected, rtol=1e-12)
+    assert norms[0][-1] != expected
 
 
 def test_norms_without_a_head_are_those_of_the_states(rng: np.random.Generator) -> None:

@@ -107,6 +107,7 @@ def _mark_best(axes: Any, values: Sequence[float]) -> None:
         ha="right" if late else "left",
         fontsize="small",
         color=INK,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0},
     )
 
 

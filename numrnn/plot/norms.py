@@ -86,13 +86,29 @@ def norms_over_time(
     if any(layer.signature.num_directions == 2 for layer in layers):
         raise not_yet(_HEAD, 'of="h"', "the halves of a bidirectional layer run against each other", 'Pass of="x".')
     steps = np.split(batch, batch.shape[time], axis=time) if batch.shape[time] else []
-    tops, pullbacks = _forward(layers, steps)
+    tops, pullbacks = _forward(layers, steps, _first_states(model))
     return _backward(pullbacks, _cotangents(model, tops, y, loss, time), time)
 
 
-def _forward(layers: tuple[Recurrent, ...], steps: list[NDArray[Any]]) -> tuple[list[Any], list[list[Pullback]]]:
+def _first_states(model: SequenceModel) -> list[Any]:
+    """What each layer begins with: None, which is zero, or what the model learned."""
+    layers = layers_of(model)
+    if not model.learn_initial_state:
+        return [None] * len(layers)
+    learned = model.parameters
+    prefixes = [
+        f"initial_state.{k}." if isinstance(model.recurrent, tuple) else "initial_state." for k in range(len(layers))
+    ]
+    states = [
+        tuple(learned[prefix + name] for name in ("h_0", "c_0") if prefix + name in learned) for prefix in prefixes
+    ]
+    return [state if len(state) == 2 else state[0] for state in states]
+
+
+def _forward(
+    layers: tuple[Recurrent, ...], steps: list[NDArray[Any]], states: list[Any]
+) -> tuple[list[Any], list[list[Pullback]]]:
     """Run one step a call; return the top layer's results, and every step's pullbacks from the first layer on."""
-    states: list[Any] = [None] * len(layers)
     tops: list[Any] = []
     pullbacks: list[list[Pullback]] = []
     for t, piece in enumerate(steps):
