@@ -87,11 +87,11 @@ def _print(layer: str, lines: Sequence[Line], checks: Sequence[Check]) -> None:
     print(f"\nShapes: result = {layer}(x)")
     names, shapes = (max(len(str(line[k])) for line in lines) for k in (0, 1))
     for name, shape, meaning in lines:
-        print(f"  {name:<{names + 1}} {shape!s:<{shapes}} {meaning}")
+        print(f"  {name:<{names + 1}} {shape!s:<{shapes + 1}} {meaning}")
     print("  checked on these arrays, bit for bit:")
     claims = max(len(claim) for claim, _, _ in checks)
     for claim, holds, meaning in checks:
-        print(f"    {claim:<{claims}} {'yes' if holds else 'NO'}   {meaning}")
+        print(f"    {claim:<{claims + 1}} {'yes' if holds else 'NO'}   {meaning}")
 
 
 def same(left: NDArray[Any], right: NDArray[Any]) -> bool:

@@ -15,7 +15,7 @@ from numrnn.training.history import History
 
 __all__ = ["draw_losses", "gradient_norms", "history"]
 
-_WIDE = 20.0  # times the smallest loss, from where on a linear axis hides the end of the training
+_WIDE = 10.0  # times the smallest loss, from where on a linear axis hides the end of the training
 _NAMES = {"loss": "training loss", "val_loss": "validation loss"}
 
 
@@ -34,7 +34,7 @@ def history(history: History | Mapping[str, Sequence[float]], *, ax: Any = None,
     Returns
     -------
     Axes
-        That of the losses; logarithmic where the largest is more than 20 times the smallest. Nothing is shown or
+        That of the losses; logarithmic where the largest is more than 10 times the smallest. Nothing is shown or
         written: `axes.figure.savefig("history.png")` does.
 
     Raises
