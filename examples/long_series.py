@@ -2,7 +2,7 @@
 
 The series is like an electrocardiogram: breathing changes the pace, and every fourth beat comes too early, is wider and
 is followed by a pause. The model forecasts the next sample. A piece of 64 samples is not two beats long, so that only
-the carried state can know how many beats ago the last early one was. Memory is that of a piece, however long the series.
+the carried state can know how many beats ago the last early one was. Memory is that of a piece.
 With a file name as argument the result is drawn into it.
 """
 

@@ -27,7 +27,9 @@ def town(hours: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         weather[t] = 0.97 * weather[t - 1] + rng.normal(0.0, 0.25)
     temperature = -0.6 * np.cos(angle - 0.8) + weather
     rhythm = 1.0 - 0.7 * np.cos(angle) - 0.35 * np.cos(2.0 * angle + 0.6)
-    load = rhythm * np.where(working, 1.0, 0.6) + 0.3 * np.maximum(-temperature, 0.0) + 0.15 * np.maximum(temperature, 0)
+    load = (
+        rhythm * np.where(working, 1.0, 0.6) + 0.3 * np.maximum(-temperature, 0.0) + 0.15 * np.maximum(temperature, 0)
+    )
     slow = np.zeros(hours)
     for t in range(1, hours):
         slow[t] = 0.8 * slow[t - 1] + rng.normal(0.0, 0.05)

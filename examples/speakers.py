@@ -69,7 +69,9 @@ def main() -> None:
         table = np.zeros((9, 9), int)
         np.add.at(table, (y_test, predicted), 1)
         names = range(1, 10)
-        axes = numrnn.plot.confusion(table, names=names, title="test recordings: speakers, and what they were taken for")
+        axes = numrnn.plot.confusion(
+            table, names=names, title="test recordings: speakers, and what they were taken for"
+        )
         axes.figure.savefig(sys.argv[1])
 
 

@@ -3,16 +3,19 @@
 import argparse
 import hashlib
 import io
+import os
 import re
+import signal
 import sys
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import numrnn
-from numrnn import _jit, demo
+from numrnn import _jit, cli, demo, losses
 from numrnn.data import sunspots
 from numrnn.demo import classify, forecast, shapes, text
 
@@ -223,6 +226,26 @@ def test_bars_follow_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     assert text.sparkline([0.0, 7.0], 2) == "_#"
     assert text.picture(np.array([[0.0, 1.0]])) == ["  ##"]
+
+
+@pytest.mark.parametrize(("words", "loss"), [((), "mse"), (("classify",), "cross_entropy")])
+def test_ctrl_c_ends_a_demo(
+    words: tuple[str, ...], loss: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, capsys: Capture
+) -> None:
+    if words:
+        request.getfixturevalue("digits")
+    own = getattr(losses, loss)
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return own(*arguments, **options)
+
+    monkeypatch.setattr(losses, loss, interrupted)
+    assert cli.main(["demo", *words, "--cell", "rnn"]) == 130
+    printed = capsys.readouterr()
+    assert "numrnn demo: interrupted" in printed.err
+    assert "Verdict" not in printed.out
+    assert "Accuracy" not in printed.out
 
 
 @pytest.fixture

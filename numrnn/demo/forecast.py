@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -214,13 +215,12 @@ def _rehearse(cell: str, seed: int, windows: Windows, scaled_by: Numbers) -> int
     ensemble = Ensemble(cell, seed, train, Scale.of(scaled_by))
     errors: list[float] = []
     best = 0
-    progress = make_progress("auto", "rehearsal", MOST_EPOCHS)
-    while len(errors) < MOST_EPOCHS and len(errors) - best < PATIENCE:
-        course, forecasts = ensemble.train(min(EPOCHS_AT_ONCE, MOST_EPOCHS - len(errors)), judged)
-        errors += [_errors(forecast, judged.after)[0] for forecast in forecasts]
-        best = int(np.argmin(errors)) + 1
-        progress.epoch(len(errors), {"loss": course[-1]})
-    progress.close()
+    with closing(make_progress("auto", "rehearsal", MOST_EPOCHS)) as progress:
+        while len(errors) < MOST_EPOCHS and len(errors) - best < PATIENCE:
+            course, forecasts = ensemble.train(min(EPOCHS_AT_ONCE, MOST_EPOCHS - len(errors)), judged)
+            errors += [_errors(forecast, judged.after)[0] for forecast in forecasts]
+            best = int(np.argmin(errors)) + 1
+            progress.epoch(len(errors), {"loss": course[-1]})
     print(f"  rehearsal   on {train}, judged on {judged}: best after {best} epochs, RMSE {errors[best - 1]:.1f}")
     return best
 
@@ -228,11 +228,10 @@ def _rehearse(cell: str, seed: int, windows: Windows, scaled_by: Numbers) -> int
 def _train(ensemble: Ensemble, epochs: int) -> list[float]:
     """Train; return the loss at each epoch."""
     course: list[float] = []
-    progress = make_progress("auto", "training", epochs)
-    while len(course) < epochs:
-        course += ensemble.train(min(EPOCHS_AT_ONCE, epochs - len(course)))[0]
-        progress.epoch(len(course), {"loss": course[-1]})
-    progress.close()
+    with closing(make_progress("auto", "training", epochs)) as progress:
+        while len(course) < epochs:
+            course += ensemble.train(min(EPOCHS_AT_ONCE, epochs - len(course)))[0]
+            progress.epoch(len(course), {"loss": course[-1]})
     return course
 
 
