@@ -66,8 +66,8 @@ def main() -> None:
     print(f"error an hour ahead: {noise * deviation:.3f}, of a load from {load.min():.2f} to {load.max():.2f}")
 
     past, future = x[:hours], x[hours : hours + HORIZON]
-    forecast = model.rollout(past, HORIZON, known=future[:, 1:])[:, 0] * deviation + mean
-    paths = model.rollout(past, HORIZON, known=future[:, 1:], noise=noise, n_paths=300, seed=0)
+    forecast = model.rollout(past, HORIZON, known=future[:, 1:], n_threads=1)[:, 0] * deviation + mean
+    paths = model.rollout(past, HORIZON, known=future[:, 1:], noise=noise, n_paths=300, seed=0, n_threads=1)
     paths = paths[:, :, 0] * deviation + mean
     levels = (0.1, 0.5, 0.9)
     quantiles = np.quantile(paths, levels, axis=0).T
@@ -83,8 +83,9 @@ def main() -> None:
         shown = slice(hours - 4 * DAY, hours + HORIZON)
         title = "load of a town, rolled out for two days"
         axes = numrnn.plot.predictions(load[shown], quantiles, levels=levels, held_out=4 * DAY, title=title)
-        for path in paths[:3]:
-            axes.plot(np.arange(4 * DAY, 4 * DAY + HORIZON), path, color="#2f6fb0", linewidth=0.7, alpha=0.7)
+        lines = axes.plot(np.arange(4 * DAY, 4 * DAY + HORIZON), paths[:3].T, color="#2f6fb0", linewidth=0.7)
+        lines[0].set_label("three of the paths")
+        axes.legend(frameon=False, ncols=4, loc="upper left", fontsize="small")
         axes.set_xlabel("hour")
         axes.figure.savefig(sys.argv[1])
 
