@@ -76,7 +76,7 @@ def show(options: argparse.Namespace) -> bool:
     epochs = EPOCHS if options.epochs is None else options.epochs
     print("\nTraining, the head on the last state")
     history = _fit(model, train, held_out, epochs, options.seed)
-    scores = model(held_out.x)
+    scores = model(held_out.x, n_threads=THREADS)
     table = _confusions(held_out.labels, scores.argmax(axis=-1))
     _show_confusions(table)
     _show_mistake(held_out, losses.softmax(scores))
@@ -111,7 +111,7 @@ def _show_data(train: Pictures, held_out: Pictures) -> None:
 def _show_shapes(model: SequenceModel, x: NDArray[np.float32]) -> bool:
     """Print what layer, head and softmax return, and what is equal."""
     every = SequenceModel(model.recurrent, model.readout, readout_on="every")
-    scores, after_each_row = model(x), every(x)
+    scores, after_each_row = model(x, n_threads=THREADS), every(x, n_threads=THREADS)
     probabilities = losses.softmax(scores)
     words = Words("rows", "pictures", "pixels a row", ("scores", "(N, classes): the head on the last state, model(x)"))
     return show_shapes(
@@ -192,7 +192,7 @@ def _show_mistake(pictures: Pictures, probabilities: NDArray[Any]) -> None:
 
 def _accuracy_by_row(model: SequenceModel, pictures: Pictures) -> list[float]:
     """Accuracy of the answer after each row."""
-    right = model(pictures.x).argmax(axis=-1) == pictures.labels
+    right = model(pictures.x, n_threads=THREADS).argmax(axis=-1) == pictures.labels
     return [float(share) for share in right.mean(axis=1)]
 
 
