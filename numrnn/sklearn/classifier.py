@@ -206,7 +206,8 @@ class RecurrentClassifier(ClassifierMixin, RecurrentPredictor):
         >>> RecurrentClassifier(hidden_size=8, max_epochs=2).fit(x, y).predict(x).shape
         (64,)
         """
-        labels: NDArray[Any] = self.classes_[np.argmax(self.predict_proba(X, lengths), axis=1)]
+        places = np.argmax(self.predict_proba(X, lengths), axis=1)
+        labels: NDArray[Any] = self.classes_[places]
         return labels
 
     def predict_proba(self, X: Any, lengths: Any = None) -> Array:
