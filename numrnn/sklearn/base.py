@@ -94,14 +94,11 @@ class RecurrentEstimator(BaseEstimator):
             return cases.with_steps(cases.steps.astype(self.model_.recurrent.dtype, copy=False))
 
     def _begin(
-        self, cases: Cases, weight: NDArray[np.float64], settings: Settings, outputs: int | None, readout_on: str
+        self, settings: Settings, n_features: int, dtype: np.dtype[Any], outputs: int | None, readout_on: str
     ) -> None:
-        """Make a new network, and the scale of its input: a case counts with each of its steps."""
-        drawn = check_random_state(self.random_state).randint(2**31 - 1)
-        self._random = np.random.RandomState(drawn)
-        self._scale = Scale.of(cases.steps, np.repeat(weight, cases.lengths))
-        dtype = cases.steps.dtype
-        self.model_ = settings.model(cases.n_features, outputs, dtype, self._random, readout_on)
+        """Make a new network; `outputs` None is one without a head."""
+        self._random = np.random.RandomState(check_random_state(self.random_state).randint(2**31 - 1))
+        self.model_ = settings.model(n_features, outputs, dtype, self._random, readout_on)
         self._optimizer = settings.new_optimizer(self.model_)
         self.n_iter_ = 0
         self.history_: dict[str, list[float]] = {}
@@ -153,6 +150,13 @@ class RecurrentEstimator(BaseEstimator):
             problem = f"early_stopping=True needs cases to stop by, but there is only {len(groups)} different one."
             raise ValueError(explain(type(self).__name__, problem, "Pass early_stopping=False."))
         return held_out
+
+    def _begin_with(
+        self, cases: Cases, weight: NDArray[np.float64], settings: Settings, outputs: int | None, readout_on: str
+    ) -> None:
+        """Make a new network for these cases, and the scale of its input: a case counts with each of its steps."""
+        self._scale = Scale.of(cases.steps, np.repeat(weight, cases.lengths))
+        self._begin(settings, cases.n_features, cases.steps.dtype, outputs, readout_on)
 
     def _scaled(self, cases: Cases) -> Array | list[Array]:
         """Return cases as the network takes them."""

@@ -150,7 +150,7 @@ class RecurrentFeatures(TransformerMixin, RecurrentEstimator):
         rows, weight = distinct(cases, None, weight)
         cases = cases.take(rows)
         if not again:
-            self._begin(cases, weight, settings, cases.n_features if settings.max_epochs else None, "every")
+            self._begin_with(cases, weight, settings, cases.n_features if settings.max_epochs else None, "every")
         if settings.max_epochs:
             self._learn_next_steps(cases, weight, settings)
         return self

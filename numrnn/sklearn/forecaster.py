@@ -16,6 +16,7 @@ from numrnn.nn.arguments import count
 from numrnn.sklearn.base import Lesson, RecurrentEstimator
 from numrnn.sklearn.cases import Cases, distinct
 from numrnn.sklearn.reading import read_cases
+from numrnn.sklearn.scale import Scale
 from numrnn.sklearn.settings import Settings
 from numrnn.sklearn.targets import read_weight
 
@@ -54,10 +55,11 @@ class RecurrentForecaster(RecurrentEstimator):
     `fit` needs no y: every stretch of `window_` steps in every series is a sample, and the `horizon` steps after it are
     its target. Series with several features are forecast in all of them. One long series is X of shape (1, time).
 
-    Each feature is standardised by its mean and deviation over all steps, and what the network learns is the difference
-    from the window's last step, as in Zeng et al. 2023 (arXiv:2205.13504, NLinear), so that a drifting level does no
-    harm. The loss is the mean squared error, which makes the forecast a mean. Weights and copies of series are treated
-    as `RecurrentClassifier` treats those of cases: a series' weight is that of each of its windows.
+    What the network reads and says are differences from the window's last step (Zeng et al. 2023, arXiv:2205.13504,
+    NLinear), so that a drifting level does no harm; of each feature they are standardised by their mean and deviation
+    over all windows. The loss is the mean squared error. Weights and copies of series are treated as
+    `RecurrentClassifier` treats those of cases: a series' weight is that of each of its windows. `fit` holds all
+    windows in memory, `window_` times the size of X.
 
     Examples
     --------
@@ -80,7 +82,7 @@ class RecurrentForecaster(RecurrentEstimator):
         num_layers: int = 1,
         bidirectional: bool = False,
         dropout: float = 0.0,
-        max_epochs: int = 50,
+        max_epochs: int = 20,
         batch_size: int = 32,
         lr: float = 5e-3,
         optimizer: str = "adam",
@@ -169,17 +171,15 @@ class RecurrentForecaster(RecurrentEstimator):
         self._require_steps(cases, weight, window, horizon)
         rows, weight = distinct(cases, None, weight)
         cases = cases.take(rows)
+        changes, counts = _changes(cases, window, horizon)
+        each = np.repeat(weight, counts)
         if not again:
             self.window_ = window
-            self._begin(cases, weight, settings, horizon * cases.n_features, "last")
-        cases = cases.with_steps(self._scale.apply(cases.steps))
-        held_out = None
-        lesson, late = _lesson(cases, weight, window, horizon, settings.validation_fraction)
-        if settings.early_stopping:
-            held_out = late
-            if late.all():
-                problem = "early_stopping=True needs windows to stop by, but there is only one of each series."
-                raise ValueError(explain(head, problem, "Pass early_stopping=False, or a shorter `window`."))
+            self._scale = Scale.of(changes.reshape(-1, cases.n_features), np.repeat(each, window + horizon))
+            self._begin(settings, cases.n_features, changes.dtype, horizon * cases.n_features, "last")
+        changes = self._scale.apply(changes)
+        lesson = Lesson(changes[:, :window], changes[:, window:].reshape(len(changes), -1), each)
+        held_out = self._last_windows(counts, settings.validation_fraction) if settings.early_stopping else None
         self._train(lesson, losses.mse, settings, settings.max_epochs, held_out)
         return self
 
@@ -253,10 +253,20 @@ class RecurrentForecaster(RecurrentEstimator):
 
     def _forecast(self, cases: Cases, ends: NDArray[np.int64], settings: Settings) -> Array:
         """Forecast what follows after `ends` steps of each series."""
-        windows = self._scale.apply(_last(cases, ends, self.window_))
-        changes = self.model_(windows, n_threads=settings.n_threads)
-        forecast = self._scale.undo(changes.reshape(len(cases), -1, cases.n_features) + windows[:, -1:])
+        windows = _last(cases, ends, self.window_)
+        present = windows[:, -1:]
+        outputs = self.model_(self._scale.apply(windows - present), n_threads=settings.n_threads)
+        forecast = self._scale.undo(outputs.reshape(len(cases), -1, cases.n_features)) + present
         return forecast[:, :, 0] if cases.n_features == 1 else forecast
+
+    def _last_windows(self, counts: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:
+        """Choose the last windows of each series, this fraction of them, to decide when to stop."""
+        place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        late: NDArray[np.bool_] = place >= np.repeat(counts - np.maximum(1, np.round(fraction * counts)), counts)
+        if late.all():
+            problem = "early_stopping=True needs windows to stop by, but there is only one of each series."
+            raise ValueError(explain(type(self).__name__, problem, "Pass early_stopping=False, or a shorter `window`."))
+        return late
 
     def _require_steps(self, cases: Cases, weight: NDArray[np.float64], window: int, horizon: int) -> None:
         """Raise for a series that is too short."""
@@ -279,16 +289,11 @@ def _last(cases: Cases, ends: NDArray[np.int64], n_steps: int) -> Array:
     return cases.steps[first[:, None] + np.arange(n_steps)]
 
 
-def _lesson(
-    cases: Cases, weight: NDArray[np.float64], window: int, horizon: int, fraction: float
-) -> tuple[Lesson, NDArray[np.bool_]]:
-    """All windows with what follows them, and which are the last ones of their series."""
+def _changes(cases: Cases, window: int, horizon: int) -> tuple[Array, NDArray[np.int64]]:
+    """Every window with the steps after it, as differences from the window's last step; and how many a series has."""
     counts = cases.lengths - (window + horizon - 1)
-    views = np.lib.stride_tricks.sliding_window_view(cases.steps, window + horizon, axis=0).swapaxes(1, 2)
-    before = np.cumsum(counts) - counts  # windows of series that come before
-    place = np.arange(counts.sum()) - np.repeat(before, counts)
-    if len(cases) > 1:
-        views = views[np.repeat(cases.ends - cases.lengths, counts) + place]
-    change = views[:, window:] - views[:, window - 1 : window]
-    late = place >= np.repeat(counts - np.maximum(1, np.round(fraction * counts)), counts)
-    return Lesson(views[:, :window], change.reshape(len(views), -1), np.repeat(weight, counts)), late
+    place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    stretches = np.lib.stride_tricks.sliding_window_view(cases.steps, window + horizon, axis=0).swapaxes(1, 2)
+    chosen = stretches[np.repeat(cases.ends - cases.lengths, counts) + place]
+    changes: Array = chosen - chosen[:, window - 1 : window]
+    return changes, counts

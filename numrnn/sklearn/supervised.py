@@ -57,7 +57,7 @@ class RecurrentPredictor(RecurrentEstimator):
         rows, weight = distinct(cases, target, weight)
         cases, target = cases.take(rows), target[rows]
         if new:
-            self._begin(cases, weight, settings, self._new_outputs(target, weight), "last")
+            self._begin_with(cases, weight, settings, self._new_outputs(target, weight), "last")
         held_out = None
         if settings.early_stopping:
             held_out = self._hold_out(self._groups(target), settings.validation_fraction)
