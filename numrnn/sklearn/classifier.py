@@ -48,7 +48,7 @@ class RecurrentClassifier(ClassifierMixin, RecurrentPredictor):
         Of the initial weights, the order of cases and dropout. An int makes fits repeatable, bit for bit, whatever
         `n_jobs` is.
     n_jobs : int, optional
-        Threads, -1 for all; None is the setting of `numrnn.set_num_threads`. Results do not depend on it.
+        Threads, -1 for all; None is 1, or what `joblib.parallel_config` says. Results do not depend on it.
     verbose : bool or int
         Whether to tell on stderr how it goes.
     warm_start : bool

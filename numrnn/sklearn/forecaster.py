@@ -82,7 +82,7 @@ class RecurrentForecaster(RecurrentEstimator):
         num_layers: int = 1,
         bidirectional: bool = False,
         dropout: float = 0.0,
-        max_epochs: int = 20,
+        max_epochs: int = 50,
         batch_size: int = 32,
         lr: float = 5e-3,
         optimizer: str = "adam",

@@ -38,7 +38,7 @@ class Settings:
     early_stopping: bool
     validation_fraction: float
     n_iter_no_change: int
-    n_threads: int | None
+    n_threads: int
     verbose: bool
     warm_start: bool
     layout: str | int
@@ -103,14 +103,13 @@ def new_seed(random: np.random.RandomState) -> int:
     return int(random.randint(2**31 - 1))
 
 
-def _read_jobs(head: str, n_jobs: object) -> int | None:
-    """Read scikit-learn's count of jobs as a number of threads; None leaves it to the package's setting.
+def _read_jobs(head: str, n_jobs: object) -> int:
+    """Read scikit-learn's count of jobs as a number of threads.
 
     Results do not depend on threads, so more than there are is all of them.
     """
-    if n_jobs is None:
-        return None
-    if n_jobs == 0:
-        raise ValueError(explain(head, "`n_jobs` is 0, expected 1 or more, or -1 for all."))
-    count(head, "n_jobs", abs(n_jobs) if isinstance(n_jobs, int) else n_jobs)
-    return min(max(1, int(effective_n_jobs(n_jobs))), _threads.resolve(-1))
+    if n_jobs is not None:
+        jobs = count(head, "n_jobs", n_jobs, least=-(2**31))
+        if not jobs:
+            raise ValueError(explain(head, "`n_jobs` is 0.", "Pass 1 or more, -1 for all, or None for scikit-learn's."))
+    return min(int(effective_n_jobs(n_jobs)), _threads.resolve(-1))
