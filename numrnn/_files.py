@@ -7,9 +7,9 @@ import importlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from numrnn._errors import explain, kind_of
 
 __all__ = ["read_arrays", "read_path", "write_arrays"]
+
+Check: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Sequence[int]]], None]
 
 
 def read_path(head: str, name: str, value: object) -> Path:
@@ -52,9 +54,15 @@ def write_arrays(head: str, path: Path, arrays: Mapping[str, NDArray[Any]], desc
         raise
 
 
-def read_arrays(head: str, path: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Return the arrays of a file that `write_arrays` wrote, and its description, whose "format" must be `kind`."""
+def read_arrays(
+    head: str, path: str | os.PathLike[str], kind: str, check: Check | None = None
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return the arrays of a file that `write_arrays` wrote, and its description, whose "format" must be `kind`.
+
+    `check` is given the description and the arrays' shapes before any array is read, and raises if they are wrong.
+    """
     library, _ = _safetensors(head)
+    os.stat(path)  # a file that is not there is an OSError; everything else is the file's fault
     try:
         with library.safe_open(path, framework="numpy") as file:
             description = json.loads((file.metadata() or {}).get("numrnn", "null"))
@@ -62,11 +70,14 @@ def read_arrays(head: str, path: Path, kind: str) -> tuple[dict[str, NDArray[Any
                 raise ValueError(f"it is no {kind} file of numrnn")
             if description.get("version") != 1:
                 raise ValueError(f"its format version is {description.get('version')}, and this numrnn reads 1")
-            return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118 (no mapping)
-    except OSError:
+            names = file.keys()
+            if check is not None:
+                check(description, {name: file.get_slice(name).get_shape() for name in names})
+            return {name: file.get_tensor(name) for name in names}, description
+    except PermissionError:
         raise
     except Exception as error:
-        raise ValueError(explain(head, f"{str(path)!r} cannot be read: {error}.")) from error
+        raise ValueError(explain(head, f"{os.fspath(path)!r} cannot be read: {error}")) from error
 
 
 def _permissions(path: Path) -> int:

@@ -79,7 +79,8 @@ def _multiply(x: Array, panels: Array, columns: int, n_threads: int) -> Array:
     for begin in range(0, rows, block):
         part = slice(begin, min(begin + block, rows))
         count = part.stop - begin
-        request[[kernels.DENSE_N_TASKS, kernels.DENSE_ROWS, kernels.DENSE_COLUMNS]] = n_tasks, count, columns
+        request[kernels.DENSE_N_TASKS], request[kernels.DENSE_ROWS] = n_tasks, count
+        request[kernels.DENSE_COLUMNS] = columns
         launch.run(launch.DENSE, n_tasks, request, flat(x[part]), panels, flat(y[part]), scratch)
     return y
 
@@ -107,20 +108,29 @@ def backward(
 def _weight_gradient(x: Array, d_y: Array, n_threads: int) -> tuple[Array, Array]:
     """d_y^T @ x and the column sums of d_y, block by block of rows from the last."""
     (rows, columns), width = x.shape, d_y.shape[1]
-    chunk = min(rows, _CHUNK)
     n_tasks = min(-(-width // ROWS), _tasks(rows, width * columns, n_threads))
+    scratch, *requests = _gradient_requests(LANES_NUMPY[x.dtype], columns, width, min(rows, _CHUNK), n_tasks)
+    pack, request = (kept.copy() for kept in requests)
+    arena = aligned(scratch, x.dtype)
     found = (np.empty if rows else np.zeros)(width * (columns + 1), x.dtype)
-    rights = (Right(columns, Found(0, 0, width)),)
-    bias = (Found(width * columns, 0, width),)
-    scratch = WeightGradient.place(0, LANES_NUMPY[x.dtype], width, chunk, rights, bias, n_tasks)
-    arena = aligned(scratch.end, x.dtype)
-    request = scratch.request(0, width)
-    pack = _request(columns, chunk).copy()
-    pack[kernels.DENSE_RIGHT_AT] = scratch.operands[0]
     for begin in reversed(range(0, rows, _CHUNK)):
         lines = min(_CHUNK, rows - begin)
-        pack[[kernels.DENSE_BEGIN, kernels.DENSE_ROWS]] = begin, lines
+        pack[kernels.DENSE_BEGIN], pack[kernels.DENSE_ROWS] = begin, lines
         kernels.dense_pack(pack, flat(x), arena)
-        request[[products.WG_LINES, products.WG_ADD, products.WG_LEFT_AT]] = lines, begin + lines < rows, begin * width
+        request[products.WG_LINES], request[products.WG_ADD] = lines, begin + lines < rows
+        request[products.WG_LEFT_AT] = begin * width
         launch.run(launch.WEIGHT_GRADIENT, n_tasks, request, flat(d_y), arena, found)
     return found[: width * columns].reshape(width, columns), found[width * columns :]
+
+
+@lru_cache(maxsize=64)
+def _gradient_requests(
+    lanes: int, columns: int, width: int, chunk: int, n_tasks: int
+) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+    """The size of the scratch, and what the kernels are told of a chunk: how to pack it, what to multiply."""
+    rights = (Right(columns, Found(0, 0, width)),)
+    bias = (Found(width * columns, 0, width),)
+    scratch = WeightGradient.place(0, lanes, width, chunk, rights, bias, n_tasks)
+    pack = _request(columns, chunk).copy()
+    pack[kernels.DENSE_RIGHT_AT] = scratch.operands[0]
+    return scratch.end, pack, scratch.request(0, width)

@@ -174,3 +174,7 @@ class HasParameters:
                 )
             fresh[name] = freeze(np.array(ready(array, old.dtype, self._head, name)))
         self._parameters = fresh
+
+    def _adopt(self, fresh: dict[str, Array]) -> None:
+        """Put arrays in place that were made for this: of the right shape and dtype, and nobody else's."""
+        self._parameters = self._parameters | {name: freeze(array) for name, array in fresh.items()}

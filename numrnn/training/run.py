@@ -18,7 +18,7 @@ from numrnn.callbacks import Callback
 from numrnn.nn.gradients import Gradients
 from numrnn.nn.model import SequenceModel
 from numrnn.optim import clip_by_global_norm
-from numrnn.training.data import Batch, Data, batches_of
+from numrnn.training.data import Batch, Data, batches_of, layers_of
 from numrnn.training.history import History
 from numrnn.training.progress import Progress
 
@@ -94,6 +94,10 @@ class Run:
     _carried: Any = None  # the state after the last piece
     _sums: _Sums = field(default_factory=_Sums)
     _saved: float = 0.0
+    _has_dropout: bool = True
+
+    def __post_init__(self) -> None:
+        self._has_dropout = any(layer.dropout > 0.0 for layer in layers_of(self.model))
 
     def stop(self, reason: str) -> None:
         """End the run after the present batch or epoch; `reason` becomes `history.stopped`."""
@@ -173,8 +177,8 @@ class Run:
             if self._step(batch._replace(x=batch.x[(*cut, slice(first, None))]), state, first):
                 yield True
             return
-        while self._chunk < steps:
-            begin, end = self._chunk, min(self._chunk + length, steps)
+        for begin in range(self._chunk, steps, length):
+            end = min(begin + length, steps)
             if not self._step(self.data.part(batch, begin, end), self._carried, begin):
                 return
             self._chunk = end
@@ -230,7 +234,9 @@ class Run:
             raise ValueError(explain("fit", f"{self.problem}.", advice, "callbacks.StopOnNaN() ends the run instead."))
 
     def _mask_seed(self) -> int:
-        """The seed of dropout masks in the present batch."""
+        """The seed of dropout masks in the present batch; any, where there is no dropout."""
+        if not self._has_dropout:
+            return 0
         drawn = np.random.SeedSequence([self.history.seed, self.epoch, self.batch]).generate_state(1, np.uint64)
         return int(drawn[0] >> np.uint64(1))
 
