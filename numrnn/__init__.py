@@ -73,6 +73,7 @@ _ON_FIRST_USE = {
     "fit": "numrnn.training",
     "info": "numrnn._info",
     "plot": "numrnn.plot",
+    "sklearn": "numrnn.sklearn",
     "warmup": "numrnn._warmup",
 }
 """What most programs never ask for, and its module: a module of that name, or what has that name in it."""

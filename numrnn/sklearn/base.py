@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 import numrnn
 from numrnn._errors import explain
 from numrnn._types import Array
+from numrnn.nn.recurrent import Recurrent
 from numrnn.sklearn.cases import Cases
 from numrnn.sklearn.reading import read_cases
 from numrnn.sklearn.scale import Scale
@@ -42,6 +43,10 @@ class Lesson(NamedTuple):
 
 class RecurrentEstimator(BaseEstimator):
     """An estimator around a recurrent network; abstract."""
+
+    model_: numrnn.SequenceModel
+    history_: dict[str, list[float]]
+    n_iter_: int
 
     def __init__(
         self,
@@ -87,11 +92,18 @@ class RecurrentEstimator(BaseEstimator):
         tags.input_tags.three_d_array = True
         return tags
 
+    @property
+    def _layer(self) -> Recurrent:
+        """The network's recurrent layers."""
+        layer = self.model_.recurrent
+        assert isinstance(layer, Recurrent)
+        return layer
+
     def _read(self, X: object, lengths: object, settings: Settings, **columns: Any) -> Cases:
         """Read X of a fitted estimator, in the dtype of its network."""
         cases = read_cases(self, X, lengths, settings.layout, reset=False, **columns)
         with np.errstate(over="ignore"):
-            return cases.with_steps(cases.steps.astype(self.model_.recurrent.dtype, copy=False))
+            return cases.with_steps(cases.steps.astype(self._layer.dtype, copy=False))
 
     def _begin(
         self, settings: Settings, n_features: int, dtype: np.dtype[Any], outputs: int | None, readout_on: str
@@ -101,7 +113,7 @@ class RecurrentEstimator(BaseEstimator):
         self.model_ = settings.model(n_features, outputs, dtype, self._random, readout_on)
         self._optimizer = settings.new_optimizer(self.model_)
         self.n_iter_ = 0
-        self.history_: dict[str, list[float]] = {}
+        self.history_ = {}
 
     def _train(
         self,

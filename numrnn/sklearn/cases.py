@@ -15,6 +15,7 @@ from numrnn._types import Array
 __all__ = ["Cases", "distinct"]
 
 Integers = NDArray[np.int64]
+Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Cases:
     @property
     def n_features(self) -> int:
         """Features of a step."""
-        return self.steps.shape[1]
+        return int(self.steps.shape[1])
 
     @cached_property
     def ends(self) -> Integers:
@@ -71,7 +72,7 @@ class Cases:
         return Cases(steps, self.lengths)
 
 
-def distinct(cases: Cases, target: NDArray[Any] | None, weight: NDArray[np.float64]) -> tuple[Integers, Array]:
+def distinct(cases: Cases, target: NDArray[Any] | None, weight: Numbers) -> tuple[Integers, Numbers]:
     """Find the cases that differ, in series or target, and add up the weights of copies.
 
     Returns
@@ -86,10 +87,11 @@ def distinct(cases: Cases, target: NDArray[Any] | None, weight: NDArray[np.float
     present = np.flatnonzero(weight > 0.0)
     digests = bytearray()
     for n in present:
-        digest = hashlib.blake2b(cases.steps[starts[n] : cases.ends[n]], digest_size=16)
+        digest = hashlib.blake2b(cases.steps[starts[n] : cases.ends[n]].data, digest_size=16)
         if target is not None:
-            digest.update(np.ascontiguousarray(target[n]))
+            digest.update(target[n].tobytes())
         digests += digest.digest()
     keys = np.frombuffer(bytes(digests), ">u8").reshape(-1, 2)
     _, first, copy_of = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    return present[first], np.bincount(copy_of.reshape(-1), weights=weight[present])
+    total: Numbers = np.bincount(copy_of.reshape(-1), weights=weight[present]).astype(np.float64)
+    return present[first].astype(np.int64), total

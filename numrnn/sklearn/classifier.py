@@ -96,6 +96,8 @@ class RecurrentClassifier(ClassifierMixin, RecurrentPredictor):
     True
     """
 
+    classes_: NDArray[Any]
+
     _loss = staticmethod(losses.cross_entropy)
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, lengths: Any = None) -> Self:
@@ -236,10 +238,7 @@ class RecurrentClassifier(ClassifierMixin, RecurrentPredictor):
         >>> RecurrentClassifier(hidden_size=8, max_epochs=2).fit(x, y).predict_proba(x).shape
         (64, 2)
         """
-        logits = self._outputs(X, lengths)
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities: Array = odds / odds.sum(axis=1, keepdims=True)
-        return probabilities
+        return losses.softmax(self._outputs(X, lengths))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, lengths: Any = None) -> float:
         """Return the accuracy: the part of cases whose class is found.

@@ -184,7 +184,7 @@ class RecurrentFeatures(TransformerMixin, RecurrentEstimator):
         check_is_fitted(self, "model_")
         settings = Settings.of(self, least_epochs=0)
         series = self._scaled(self._read(X, lengths, settings))
-        states: Array = self.model_.recurrent.last(series, n_threads=settings.n_threads).last_output
+        states: Array = self._layer.last(series, n_threads=settings.n_threads).last_output
         return states
 
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None, lengths: Any = None) -> Array:
@@ -233,15 +233,16 @@ class RecurrentFeatures(TransformerMixin, RecurrentEstimator):
         """
         check_is_fitted(self, "model_")
         if input_features is not None:
-            names = np.asarray(input_features, dtype=object)
-            known = getattr(self, "feature_names_in_", names)
-            if len(names) != self.n_features_in_ or not np.array_equal(names, known):
+            given = np.asarray(input_features, dtype=object)
+            known = getattr(self, "feature_names_in_", given)
+            if len(given) != self.n_features_in_ or not np.array_equal(given, known):
                 problem = f"`input_features` should be the {self.n_features_in_} names of the X that was fitted."
                 raise ValueError(explain(type(self).__name__, problem, "Leave it out."))
-        layer = self.model_.recurrent
+        layer = self._layer
         halves = ("_forward", "_reverse") if layer.bidirectional else ("",)
         cell = type(layer).__name__.lower()
-        return np.array([f"{cell}{half}{k}" for half in halves for k in range(layer.hidden_size)], dtype=object)
+        names = [f"{cell}{half}{k}" for half in halves for k in range(layer.hidden_size)]
+        return np.array(names, dtype=np.object_)
 
     def _learn_next_steps(self, cases: Cases, weight: NDArray[np.float64], settings: Settings) -> None:
         """Train the network to say each step from those before; a case counts with each of its steps."""

@@ -72,6 +72,8 @@ class RecurrentForecaster(RecurrentEstimator):
     ((1, 5), True)
     """
 
+    window_: int
+
     def __init__(
         self,
         *,
@@ -246,7 +248,8 @@ class RecurrentForecaster(RecurrentEstimator):
     @property
     def _steps_ahead(self) -> int:
         """The horizon that the network was made for."""
-        return int(self.model_.readout.out_features) // self.model_.recurrent.input_size
+        assert self.model_.readout is not None
+        return self.model_.readout.out_features // self._layer.input_size
 
     def _columns_needed(self, settings: Settings, beyond: int) -> dict[str, Any]:
         return {"least_columns": _step(settings) * (self.window_ + beyond), "same_columns": False}
@@ -286,7 +289,8 @@ def _step(settings: Settings) -> int:
 def _last(cases: Cases, ends: NDArray[np.int64], n_steps: int) -> Array:
     """The `n_steps` steps of each series that come before its end: (N, n_steps, I)."""
     first = cases.ends - cases.lengths + ends - n_steps
-    return cases.steps[first[:, None] + np.arange(n_steps)]
+    steps: Array = cases.steps[first[:, None] + np.arange(n_steps)]
+    return steps
 
 
 def _changes(cases: Cases, window: int, horizon: int) -> tuple[Array, NDArray[np.int64]]:

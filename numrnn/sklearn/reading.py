@@ -107,11 +107,15 @@ def _read_array(head: str, array: Array, lengths: object, layout: str | int) -> 
         step = layout if isinstance(layout, int) else 1
         if shape[1] % step:
             problem = f"X has {shape[1]} columns, which are no steps of X_layout={step} features."
-            raise ValueError(explain(head, problem, "A row holds one step after the other, so their product is needed."))
+            raise ValueError(
+                explain(head, problem, "A row holds one step after the other, so their product is needed.")
+            )
         array = array.reshape(shape[0], -1, step)
     elif array.ndim != 3:
         problem = f"X has {array.ndim} axes, expected 2 or 3: (cases, time) or (cases, time, features)."
-        raise ValueError(explain(head, problem, f"X.shape = {shape}. Join what are features: X.reshape(cases, time, -1)."))
+        raise ValueError(
+            explain(head, problem, f"X.shape = {shape}. Join what are features: X.reshape(cases, time, -1).")
+        )
     elif isinstance(layout, int):
         problem = f"X has 3 axes, {shape}, but X_layout={layout} reads rows of a 2-D X."
         raise ValueError(explain(head, problem, 'Pass X_layout="auto".'))
@@ -158,8 +162,8 @@ def _read_list(head: str, X: Sequence[object], layout: str | int) -> Cases:
     for n, array in enumerate(arrays):
         if array.shape[1] != n_features:
             problem = f"X[{n}] has {array.shape[1]} features, but X[0] has {n_features}."
-            shapes = f"X[{n}].shape = {np.shape(X[n])}, X[0].shape = {np.shape(X[0])}."  # type: ignore[arg-type]
-            if layout == "auto" and len(X[n]) == len(X[0]):  # type: ignore[arg-type]
+            shapes = f"They have {len(array)} and {len(arrays[0])} steps."
+            if layout == "auto" and len(array) == len(arrays[0]):
                 shapes += ' If features are the first axis: X_layout="cases_features_time".'
             raise ValueError(explain(head, problem, shapes))
         if not array.size:
@@ -167,7 +171,7 @@ def _read_list(head: str, X: Sequence[object], layout: str | int) -> Cases:
             raise ValueError(explain(head, problem, "Leave out cases without steps."))
     dtype = np.float32 if all(array.dtype == np.float32 for array in arrays) else np.float64
     with np.errstate(over="ignore"):
-        steps = np.concatenate(arrays, dtype=dtype, casting="unsafe")
+        steps: Array = np.concatenate(arrays, dtype=dtype, casting="unsafe")
     if not np.isfinite(steps).all():
         n = next(n for n, array in enumerate(arrays) if not np.isfinite(array).all())
         _refuse_infinite(head, f"X[{n}]")

@@ -184,15 +184,17 @@ class RecurrentRegressor(RegressorMixin, RecurrentPredictor):
             self._one_target = target.ndim == 1
         target = target.reshape(len(target), -1)
         if again and hasattr(self, "model_") and target.shape[1] != len(self._target_scale.mean):
-            problem = f"`y` has {target.shape[1]} targets, but it had {len(self._target_scale.mean)} in an earlier call."
+            problem = (
+                f"`y` has {target.shape[1]} targets, but it had {len(self._target_scale.mean)} in an earlier call."
+            )
             raise ValueError(explain(head, problem, "Their number stays; make a new estimator for others."))
         return target
 
     def _new_outputs(self, target: NDArray[Any], weight: Numbers) -> int:
         self._target_scale = Scale.of(target, weight)
-        return target.shape[1]
+        return int(target.shape[1])
 
-    def _as_learnt(self, target: NDArray[Any]) -> Numbers:
+    def _as_learnt(self, target: NDArray[Any]) -> Array:
         return self._target_scale.apply(target)
 
     def _groups(self, target: NDArray[Any]) -> NDArray[np.int64]:
