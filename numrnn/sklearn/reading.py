@@ -171,11 +171,12 @@ def _read_list(head: str, X: Sequence[object], layout: str | int) -> Cases:
             raise ValueError(explain(head, problem, "Leave out cases without steps."))
     dtype = np.float32 if all(array.dtype == np.float32 for array in arrays) else np.float64
     with np.errstate(over="ignore"):
-        steps: Array = np.concatenate(arrays, dtype=dtype, casting="unsafe")
-    if not np.isfinite(steps).all():
-        n = next(n for n, array in enumerate(arrays) if not np.isfinite(array).all())
-        _refuse_infinite(head, f"X[{n}]")
-    return Cases(steps, np.array([len(array) for array in arrays], np.int64))
+        steps: Array = np.ascontiguousarray(np.concatenate(arrays, dtype=dtype, casting="unsafe"))
+    cases = Cases(steps, np.array([len(array) for array in arrays], np.int64))
+    finite = np.isfinite(steps).all(axis=1)
+    if not finite.all():
+        _refuse_infinite(head, f"X[{np.searchsorted(cases.ends, np.argmin(finite), side='right')}]")
+    return cases
 
 
 def _one_series(head: str, name: str, item: object, layout: str | int) -> NDArray[Any]:
