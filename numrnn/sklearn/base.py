@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,8 @@ class Lesson(NamedTuple):
 
 class RecurrentEstimator(BaseEstimator):
     """An estimator around a recurrent network; abstract."""
+
+    _init: ClassVar[str] = "pytorch"
 
     model_: numrnn.SequenceModel
     history_: dict[str, list[float]]
@@ -110,7 +112,7 @@ class RecurrentEstimator(BaseEstimator):
     ) -> None:
         """Make a new network; `outputs` None is one without a head."""
         self._random = np.random.RandomState(check_random_state(self.random_state).randint(2**31 - 1))
-        self.model_ = settings.model(n_features, outputs, dtype, self._random, readout_on)
+        self.model_ = settings.model(n_features, outputs, dtype, self._random, readout_on, self._init)
         self._optimizer = settings.new_optimizer(self.model_)
         self.n_iter_ = 0
         self.history_ = {}

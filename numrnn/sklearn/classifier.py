@@ -89,10 +89,9 @@ class RecurrentClassifier(ClassifierMixin, RecurrentPredictor):
     --------
     >>> from sklearn.datasets import load_digits
     >>> from numrnn.sklearn import RecurrentClassifier
-    >>> digits = load_digits()
-    >>> x = digits.images[:400] / 16.0  # 8 steps of 8 features
-    >>> classifier = RecurrentClassifier(cell="gru", random_state=0).fit(x[:300], digits.target[:300])
-    >>> classifier.score(x[300:], digits.target[300:]) > 0.8
+    >>> x, y = load_digits().images / 16.0, load_digits().target  # 8 steps of 8 features
+    >>> classifier = RecurrentClassifier(cell="gru", random_state=0).fit(x[:300], y[:300])
+    >>> classifier.score(x[300:400], y[300:400]) > 0.8
     True
     """
 

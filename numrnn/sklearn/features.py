@@ -47,8 +47,10 @@ class RecurrentFeatures(TransformerMixin, RecurrentEstimator):
     Notes
     -----
     Random weights make a reservoir, a fixed and nonlinear map of series into `hidden_size` numbers (Jaeger 2001, GMD
-    report 148), whose last state a linear model reads; only the scale of X is taken from the data. Each feature is
-    standardised, and weights and copies of cases are treated, as in `RecurrentClassifier`.
+    report 148), which a linear model then reads; only the scale of X is taken from the data. Recurrent weights are
+    orthogonal and those of the input Glorot's, so that early steps are still seen in the last state; a plain cell,
+    which has no gates that would have to be learnt, is the default. Each feature is standardised, and weights and
+    copies of cases are treated, as in `RecurrentClassifier`.
 
     Examples
     --------
@@ -56,17 +58,19 @@ class RecurrentFeatures(TransformerMixin, RecurrentEstimator):
     >>> from sklearn.linear_model import RidgeClassifier
     >>> from sklearn.pipeline import make_pipeline
     >>> from numrnn.sklearn import RecurrentFeatures
-    >>> digits = load_digits()
-    >>> x, y = digits.images / 16.0, digits.target  # 8 steps of 8 features
-    >>> pipeline = make_pipeline(RecurrentFeatures(hidden_size=256, random_state=0), RidgeClassifier())
-    >>> pipeline.fit(x[:1400], y[:1400]).score(x[1400:], y[1400:]) > 0.85
+    >>> x, y = load_digits(return_X_y=True)
+    >>> rows = RecurrentFeatures(hidden_size=256, X_layout=8, random_state=0)  # of 64 pixels: 8 steps of 8
+    >>> pipeline = make_pipeline(rows, RidgeClassifier()).fit(x[:1400], y[:1400])
+    >>> pipeline.score(x[1400:], y[1400:]) > 0.85
     True
     """
+
+    _init = "keras"
 
     def __init__(
         self,
         *,
-        cell: str = "lstm",
+        cell: str = "rnn",
         hidden_size: int = 64,
         num_layers: int = 1,
         bidirectional: bool = False,

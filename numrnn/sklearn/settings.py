@@ -76,7 +76,13 @@ class Settings:
         )
 
     def model(
-        self, input_size: int, outputs: int | None, dtype: np.dtype[Any], random: np.random.RandomState, readout_on: str
+        self,
+        input_size: int,
+        outputs: int | None,
+        dtype: np.dtype[Any],
+        random: np.random.RandomState,
+        readout_on: str,
+        init: str,
     ) -> numrnn.SequenceModel:
         """Return a new network; `outputs` None is one without a head."""
         recurrent = _CELLS[self.cell](
@@ -88,6 +94,7 @@ class Settings:
             bidirectional=self.bidirectional,
             dtype=dtype,
             seed=new_seed(random),
+            init=init,
         )
         features = self.hidden_size * (2 if self.bidirectional else 1)
         head = None if outputs is None else numrnn.Linear(features, outputs, dtype=dtype, seed=new_seed(random))
