@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numrnn import callbacks
     from numrnn._info import info
     from numrnn._warmup import warmup
+    from numrnn.interop.saving import load, save
     from numrnn.training import History, fit
 
 __all__ = [
@@ -53,12 +54,14 @@ __all__ = [
     "fit",
     "get_num_threads",
     "info",
+    "load",
     "losses",
     "optim",
     "pack_padded_sequence",
     "pack_sequence",
     "pad_packed_sequence",
     "pad_sequence",
+    "save",
     "set_num_threads",
     "unpack_sequence",
     "unpad_sequence",
@@ -72,7 +75,9 @@ _ON_FIRST_USE = {
     "callbacks": "numrnn.callbacks",
     "fit": "numrnn.training",
     "info": "numrnn._info",
+    "load": "numrnn.interop.saving",
     "plot": "numrnn.plot",
+    "save": "numrnn.interop.saving",
     "sklearn": "numrnn.sklearn",
     "warmup": "numrnn._warmup",
 }

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from numrnn._errors import explain, kind_of
 
-__all__ = ["read_arrays", "read_path", "write_arrays"]
+__all__ = ["described", "read_arrays", "read_path", "write_arrays"]
 
 Check: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Sequence[int]]], None]
 
@@ -37,7 +37,7 @@ def read_path(head: str, name: str, value: object) -> Path:
 def write_arrays(head: str, path: Path, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> None:
     """Write into a new file beside `path`, then put it in its place."""
     data = _safetensors(head)[1].save(
-        {name: np.ascontiguousarray(value) for name, value in arrays.items()},
+        {name: np.asarray(value, order="C") for name, value in arrays.items()},
         metadata={"numrnn": json.dumps(description)},
     )
     handle, beside = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
@@ -78,6 +78,17 @@ def read_arrays(
         raise
     except Exception as error:
         raise ValueError(explain(head, f"{os.fspath(path)!r} cannot be read: {error}")) from error
+
+
+def described(head: str, path: str | os.PathLike[str]) -> object:
+    """What stands where `write_arrays` puts its description; None where nothing does, or the file is no such file."""
+    library, _ = _safetensors(head)
+    os.stat(path)
+    try:
+        with library.safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("numrnn")
+    except Exception:
+        return None
 
 
 def _permissions(path: Path) -> int:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numrnn._errors import explain, kind_of
-from numrnn._files import read_path, write_arrays
+from numrnn._files import read_path
+from numrnn.interop.saving import save
 from numrnn.nn.arguments import choice, count, flag, number
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ class EarlyStopping(Callback):
 
 @final
 class Checkpoint(Callback):
-    """Write the model's weights into a safetensors file after epochs.
+    """Save the model after epochs, as `numrnn.save` does.
 
     Parameters
     ----------
@@ -209,7 +210,7 @@ class Checkpoint(Callback):
 
     Notes
     -----
-    The file holds the weights under PyTorch's names. To continue an interrupted run pass `checkpoint_path` to `fit`,
+    `numrnn.load` reads the file. To continue an interrupted run pass `checkpoint_path` to `fit`,
     which also keeps the optimiser, the schedule and the place in the epoch.
     """
 
@@ -235,8 +236,7 @@ class Checkpoint(Callback):
         if run.epoch % self.every or (self.best_only and not self._monitor.improved(run)):
             return
         path = read_path("Checkpoint", "path", self._path.replace("{epoch}", str(run.epoch)))
-        description = {"format": "weights", "version": 1, "model": repr(run.model), "epoch": run.epoch}
-        write_arrays("Checkpoint", path, run.model.parameters, description)
+        save(run.model, path)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """The best value."""

@@ -101,7 +101,7 @@ def _readable(value: Any) -> str:
 
 
 def _add_describe_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("layer", metavar="CELL|FILE", help="rnn, lstm or gru; or a file of weights")
+    parser.add_argument("layer", metavar="CELL|FILE", help="rnn, lstm or gru; or a file: .safetensors, .keras, .onnx")
     parser.add_argument("sizes", nargs="*", type=int, metavar="SIZE", help="input size and hidden size of the layer")
     parser.add_argument("--shape", type=_shape, metavar="T,N,I", help="shape of the input, N,T,I with --batch-first")
     parser.add_argument("--num-layers", type=int, default=1, help="default: 1")
@@ -110,13 +110,10 @@ def _add_describe_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _describe(options: argparse.Namespace) -> int:
+    if options.layer not in _CELLS:
+        return _describe_file(options)
     import numrnn
 
-    if options.layer not in _CELLS:
-        raise NotImplementedError(
-            f"cannot describe {options.layer!r}: files of weights cannot be read yet.\n"
-            "  For a layer: numrnn describe lstm INPUT_SIZE HIDDEN_SIZE --shape T,N,I"
-        )
     if len(options.sizes) != 2 or options.shape is None:
         raise ValueError(
             "expected two sizes and a shape: numrnn describe "
@@ -125,6 +122,21 @@ def _describe(options: argparse.Namespace) -> int:
     make = getattr(numrnn, _CELLS[options.layer])
     layer = make(*options.sizes, num_layers=options.num_layers, batch_first=options.batch_first, dtype=options.dtype)
     print(layer.describe(options.shape))
+    return 0
+
+
+def _describe_file(options: argparse.Namespace) -> int:
+    from numrnn.interop.formats import overview, read_model
+
+    if options.sizes:
+        raise ValueError(f"sizes were given beside {options.layer!r}: a file has its own; expected rnn, lstm or gru")
+    model = read_model("describe", options.layer)
+    print(overview(model))
+    if options.shape is not None:
+        if not hasattr(model, "describe"):
+            raise ValueError(f"--shape is for a single layer, and {options.layer!r} holds a {type(model).__name__}")
+        print()
+        print(model.describe(options.shape))
     return 0
 
 
@@ -149,15 +161,17 @@ def _warmup(options: argparse.Namespace) -> int:
 
 
 def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="FROM", help="file of weights")
-    parser.add_argument("target", metavar="TO", help="file to write")
+    parser.add_argument("source", metavar="FROM", help="a model's file: .safetensors (numrnn, PyTorch), .keras, .onnx")
+    parser.add_argument("target", metavar="TO", help="the file to write: .safetensors or .onnx")
 
 
 def _convert(options: argparse.Namespace) -> int:
-    raise NotImplementedError(
-        f"cannot convert {options.source!r} to {options.target!r}: files of weights cannot be read or written yet.\n"
-        "  Within Python, layer.state_dict() and layer.load_state_dict() exchange arrays under PyTorch's names."
-    )
+    from numrnn.interop.formats import overview, read_model, write_model
+
+    model = read_model("convert", options.source)
+    write_model("convert", model, options.target)
+    print(overview(model))
+    return 0
 
 
 _Adder = Callable[[argparse.ArgumentParser], None]
@@ -165,7 +179,11 @@ _COMMANDS: dict[str, tuple[str, _Adder, Callable[[argparse.Namespace], Any]]] = 
     "demo": ("Train a forecaster on the yearly sunspot numbers, step by step.", _add_demo_arguments, _demo),
     "info": ("Versions, processor, vector width, threads and cache folder.", _add_nothing, _info),
     "bench": ("Measure speed beside other libraries, each in its own process.", _add_bench_arguments, _bench),
-    "describe": ("Name every axis of a layer's arrays, and the memory they need.", _add_describe_arguments, _describe),
+    "describe": (
+        "Name every axis of a layer's arrays, and the memory they need; or what a file holds.",
+        _add_describe_arguments,
+        _describe,
+    ),
     "warmup": ("Compile the kernels now, so that later first calls are fast.", _add_warmup_arguments, _warmup),
-    "convert": ("Convert a file of weights to another format.", _add_convert_arguments, _convert),
+    "convert": ("Convert a model's file to another format.", _add_convert_arguments, _convert),
 }

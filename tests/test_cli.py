@@ -59,12 +59,14 @@ def test_describe_passes_its_options_on(run):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["describe", "model.safetensors"], "files of weights cannot be read yet"),
+        (["describe", "no/such.safetensors"], "No such file"),
+        (["describe", "model.txt"], "has the suffix '.txt', which is no known format"),
+        (["describe", "model.onnx", "8", "64"], "sizes were given beside 'model.onnx'"),
         (["describe", "lstm", "8"], "expected two sizes and a shape: numrnn describe lstm INPUT_SIZE HIDDEN_SIZE"),
         (["describe", "lstm", "8", "64"], "expected two sizes and a shape"),
         (["describe", "lstm", "8", "64", "--shape", "100,x"], "expected integers separated by commas"),
         (["describe", "lstm", "8", "64", "--shape", "100,32,9"], "9 features, expected 8"),
-        (["convert", "a.safetensors", "b.onnx"], "files of weights cannot be read or written yet"),
+        (["convert", "no/such.safetensors", "b.onnx"], "No such file"),
         (["warmup", "--cells", "transformer"], "`cells` has 'transformer', expected names of lstm, gru, rnn, rnn_relu"),
         (["warmup", "--dtypes", "float16"], "`dtypes` has 'float16', expected names of float32, float64"),
         (["bench", "--cells", "transformer"], "--cells transformer: expected names of lstm, gru, rnn"),
@@ -120,3 +122,26 @@ def test_a_reader_that_leaves_early_is_no_error_of_ours():
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert "Traceback" not in finished.stderr
+
+
+def test_describe_tells_what_a_file_holds(run, tmp_path):
+    path = str(tmp_path / "model.safetensors")
+    numrnn.save(numrnn.GRU(3, 5, seed=1), path)
+    code, out, err = run("describe", path, "--shape", "7,2,3")
+    assert (code, err) == (0, "")
+    assert out.startswith("GRU(input_size=3, hidden_size=5, seed=1)\n  weight_ih_l0  (15, 3)  float32\n")
+    assert "150 parameters" in out
+    assert "x.shape = (7, 2, 3) is read as" in out
+
+
+def test_convert_writes_what_it_read(run, tmp_path):
+    source, target = str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors")
+    model = numrnn.SequenceModel(numrnn.GRU(3, 5, seed=1), numrnn.Linear(5, 1, seed=1))
+    numrnn.save(numrnn.optim.Adam(model, lr=0.5), source)
+    code, out, err = run("convert", source, target)
+    assert (code, err) == (0, "")
+    assert out.startswith("Adam(<SequenceModel>, lr=0.5")
+    assert numrnn.load(target).lr == 0.5
+    code, _, err = run("convert", source, str(tmp_path / "b.txt"))
+    assert code == 2
+    assert "Suffixes that can be written: .safetensors, .onnx" in err

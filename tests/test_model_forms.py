@@ -8,7 +8,7 @@ import pytest
 import numrnn
 
 Rng = np.random.Generator
-heads = pytest.mark.parametrize("readout_on", ["last", "every"])
+heads = pytest.mark.parametrize("readout_on", ["last", "every", "mean", "max"])
 LENGTHS = np.array([4, 6, 1, 3])
 T, N = 6, 4
 
@@ -90,10 +90,10 @@ def test_one_sequence_is_a_batch_of_one(rng: Rng, readout_on: str) -> None:
     net, x = model(readout_on, listed=True), rng.standard_normal((T, 3))
     prediction, pullback = net.vjp(x)
     batch, batch_back = net.vjp(x[:, None])
-    np.testing.assert_array_equal(prediction, batch[0] if readout_on == "last" else batch[:, 0])
+    np.testing.assert_array_equal(prediction, batch[:, 0] if readout_on == "every" else batch[0])
     gradients = pullback(prediction)
     np.testing.assert_array_equal(gradients.x, batch_back(batch).x[:, 0])
-    assert prediction.shape == ((2,) if readout_on == "last" else (T, 2))
+    assert prediction.shape == ((T, 2) if readout_on == "every" else (2,))
 
 
 def test_the_last_state_of_two_directions_is_both_halves(rng: Rng) -> None:

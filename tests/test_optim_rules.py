@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import numrnn
-from numrnn import optim
+from numrnn import _jit, optim
 from numrnn.kernels import optimizers as kernels
 
 Rng = np.random.Generator
@@ -73,6 +73,7 @@ def test_every_number_follows_the_published_rule(rng: Rng, make: Any) -> None:
         assert float(layer.parameters["weight"][place]) == pytest.approx(expected, rel=1e-12, abs=1e-13)
 
 
+@pytest.mark.skipif(_jit.DISABLED, reason="kernels are not compiled with NUMBA_DISABLE_JIT=1")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["sgd", "sgd_momentum", "rmsprop", "rmsprop_momentum", "adam"])
 def test_a_kernel_has_the_bits_of_its_rule_on_arrays(rng: Rng, name: str, dtype: str) -> None:
@@ -83,8 +84,7 @@ def test_a_kernel_has_the_bits_of_its_rule_on_arrays(rng: Rng, name: str, dtype:
     slots = rng.random((running, 1003)).astype(dtype)
     fresh, fresh_slots = np.empty_like(weight), np.empty_like(slots)
     assert getattr(kernels, name)(settings, weight, gradient, slots, fresh, fresh_slots)
-    rule: Any = getattr(kernels, f"{name}_rule")
-    expected = getattr(rule, "py_func", rule)(tuple(settings), weight, gradient, *slots)
+    expected = getattr(kernels, f"{name}_rule").py_func(tuple(settings), weight, gradient, *slots)
     np.testing.assert_array_equal(np.array([fresh, *fresh_slots]), np.array(expected).reshape(running + 1, -1))
 
 
@@ -178,6 +178,17 @@ def test_weights_that_were_handed_out_do_not_change(rng: Rng, make: Any) -> None
             model.parameters[name].flags.writeable = True
 
 
+@pytest.mark.skipif(_jit.DISABLED, reason="nothing is compiled with NUMBA_DISABLE_JIT=1")
+@every_rule
+def test_its_kernel_is_kept_on_disk(rng: Rng, make: Any) -> None:
+    model = small_model()
+    optimizer = make(model)
+    optimizer.step(random_gradients(model, rng))
+    folder = _jit.cache_folder()
+    assert folder is not None
+    assert list(folder.glob(f"optimizers.{optimizer._rule[0].py_func.__name__}-*.nbc"))
+
+
 @every_rule
 def test_a_step_is_seen_by_the_next_call(rng: Rng, make: Any) -> None:
     """Packed weights are made anew."""
@@ -188,6 +199,26 @@ def test_a_step_is_seen_by_the_next_call(rng: Rng, make: Any) -> None:
     fresh = small_model()
     fresh.load_state_dict(model.state_dict())
     np.testing.assert_array_equal(model(x), fresh(x))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        numrnn.LSTMCell(2, 3, seed=0),
+        numrnn.Reversed(numrnn.RNN(2, 3, seed=0)),
+        numrnn.SequenceModel([numrnn.RNN(2, 3, seed=0), numrnn.GRU(3, 2, dtype="float32", seed=0)], None),
+        numrnn.SequenceModel(numrnn.LSTM(2, 3, seed=0), numrnn.Linear(3, 1, seed=0), learn_initial_state=True),
+    ],
+    ids=["a cell", "a reversed layer", "a list of layers", "an initial state"],
+)
+def test_everything_that_has_weights_is_trained(rng: Rng, model: Any) -> None:
+    before, gradients = model.state_dict(), random_gradients(model, rng)
+    optimizer = optim.SGD(model, lr=0.5)
+    for _ in range(2):
+        optimizer.step(gradients)
+    assert list(model.parameters) == list(before)
+    for name, value in model.parameters.items():
+        np.testing.assert_allclose(value, before[name] - gradients[name], rtol=0, atol=1e-5)
 
 
 @every_rule

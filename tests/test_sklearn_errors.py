@@ -381,6 +381,7 @@ def test_arguments_of_the_forecaster_are_checked_by_fit(name: str, value: object
     ("x", "error", "match"),
     [
         (X + 1j, ValueError, "Complex data not supported"),
+        (np.ma.masked_greater(X, 1.0), TypeError, "a mask is not read"),
         (NAN, ValueError, "Input X contains NaN"),
         (np.where(X > 1, np.inf, X), ValueError, "Input X contains infinity"),
         (sparse.csr_array(X[:, :, 0]), TypeError, "Sparse data was passed"),
@@ -392,7 +393,20 @@ def test_arguments_of_the_forecaster_are_checked_by_fit(name: str, value: object
         ([[1.0], [1.0, 2.0]], ValueError, "sequence"),
         (None, ValueError, "Expected 2D array"),
     ],
-    ids=["complex", "nan", "inf", "sparse", "one axis", "no cases", "no columns", "no list", "text", "ragged", "none"],
+    ids=[
+        "complex",
+        "masked",
+        "nan",
+        "inf",
+        "sparse",
+        "one axis",
+        "no cases",
+        "no columns",
+        "no list",
+        "text",
+        "ragged",
+        "none",
+    ],
 )
 @pytest.mark.parametrize("kind", [RecurrentClassifier, RecurrentRegressor, RecurrentForecaster, RecurrentFeatures])
 def test_what_is_no_data_is_refused_in_scikit_learns_words(kind: Any, x: Any, error: Any, match: str) -> None:

@@ -406,3 +406,17 @@ def test_dropout_of_one_layer_is_said_to_do_nothing(rng: Rng) -> None:
         warnings.simplefilter("always")
         RecurrentClassifier(**SMALL, dropout=0.5).fit(rng.standard_normal((4, 3)), [0, 1, 0, 1])
     assert "does nothing" in str(caught[0].message)
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.3, 0.9])
+def test_what_is_held_out_is_of_every_class_alike(fraction: float, rng: Rng) -> None:
+    """And of each class something is left."""
+    groups = rng.permutation(np.repeat([0, 1, 2, 3], [100, 60, 40, 1]))
+    classifier = RecurrentClassifier()
+    classifier._random = np.random.RandomState(0)
+    held_out = classifier._hold_out(groups, fraction)
+    assert held_out.sum() == round(fraction * 201)
+    for group, size in enumerate((100, 60, 40, 1)):
+        count = held_out[groups == group].sum()
+        assert count < size
+        assert abs(count - fraction * size) <= 1

@@ -45,8 +45,21 @@ class Dropout:
         request = np.empty(kernels.DROPOUT_FIELDS + rows, np.int64)
         request[: kernels.DROPOUT_FIELDS] = n_tasks, steps, rows, features, self.row_0, way
         request[kernels.DROPOUT_FIELDS :] = self.t_0 + first
-        key = np.random.SeedSequence([self.seed, layer]).generate_state(1, np.uint64)[0]
-        threshold = np.uint64(round(self.probability * 2**24))
-        scale = x.dtype.type(1 / (1 - self.probability))
-        launch.run(launch.DROPOUT, n_tasks, request, key, threshold, scale, flat(x), flat(out))
+        threshold, scale = np.uint64(self.threshold), x.dtype.type(self.scale)
+        launch.run(launch.DROPOUT, n_tasks, request, self.key(layer), threshold, scale, flat(x), flat(out))
         return out
+
+    def key(self, layer: int) -> np.uint64:
+        """The stream of a layer's masks."""
+        key: np.uint64 = np.random.SeedSequence([self.seed, layer]).generate_state(1, np.uint64)[0]
+        return key
+
+    @property
+    def threshold(self) -> int:
+        """A number is dropped where 24 random bits are below it."""
+        return round(self.probability * 2**24)
+
+    @property
+    def scale(self) -> float:
+        """What the numbers that are kept are multiplied with; 0 where none is."""
+        return 1 / (1 - self.probability) if self.probability < 1 else 0.0

@@ -106,3 +106,13 @@ def in_turn(plan: Plan, layer: int) -> tuple[Launch, Launch]:
             table = request[request[header + fields.TABLE_AT] :].reshape(-1, ROW_FIELDS)
             table[:, ROW_C] += first
     return replace(there, request=forth, whole=forth), replace(there, request=back, whole=back)
+
+
+def two_steps(plan: Plan, layer: int, n_groups: int) -> Launch:
+    """The plan of two steps of one direction, to be run one at a time and in turn, each reading what the other wrote.
+
+    The layers' outputs are (2, N, H_out); h_0 is then the second step's part of the layer's own. Cell states have one
+    place.
+    """
+    space, batch = Workspace.of(plan, keep=False), Batch.of(plan, None)
+    return _forward_cut(plan, layer, batch, space, Cut(n_groups, 1, 0), 1, last=False, resets=False)

@@ -6,7 +6,7 @@ reference. Sums run over LANES numbers side by side, which are added in the end:
 
 import numpy as np
 
-from numrnn._jit import entry_kernel, kernel
+from numrnn._jit import CellTag, entry_kernel, kernel
 
 LANES = 8
 
@@ -41,37 +41,33 @@ def huber_rule(prediction, target, delta):
 def binary_cross_entropy_rule(logit, target, _setting):
     """log(1 + exp(x)) - t x; the slope is sigmoid(x) - t, as a sum that does not cancel where t is 0 or 1."""
     small = np.exp(-np.abs(logit))
-    sigmoid = np.where(logit >= 0.0, 1.0, small) / (1.0 + small)
-    opposite = np.where(logit >= 0.0, small, 1.0) / (1.0 + small)
+    positive = np.maximum(np.sign(logit), 0.0)
+    sigmoid = (positive + (1.0 - positive) * small) / (1.0 + small)
+    opposite = ((1.0 - positive) + positive * small) / (1.0 + small)
     return np.maximum(logit, 0.0) - logit * target + np.log1p(small), (1.0 - target) * sigmoid - target * opposite
 
 
-@kernel
-def _one_number(rule, setting, prediction, target, weights, weighted, total, d_prediction, k):
-    """The weighted loss of one number, and its gradient written; a weight of 0 hides whatever stands there."""
-    weight = weights[k] if weighted else 1.0
-    loss, slope = rule(np.float64(prediction[k]), np.float64(target[k]), setting)
-    if weight == 0.0:
-        d_prediction[k] = 0.0
-        return 0.0
-    d_prediction[k] = weight / total * slope
-    return weight * loss
+# a function passed as an argument would keep the kernel from the disk cache
+_MSE, _MAE = CellTag("mse", rule=mse_rule), CellTag("mae", rule=mae_rule)
+_HUBER, _BINARY_CROSS_ENTROPY = CellTag("huber", rule=huber_rule), CellTag("bce", rule=binary_cross_entropy_rule)
 
 
 @kernel
-def _every_number(rule, setting, prediction, target, weights, total, d_prediction):
-    """Contract: `mse`."""
-    n, weighted = prediction.size, weights.size > 0
-    sums = np.zeros(LANES)
-    whole = n - n % LANES
-    for k in range(0, whole, LANES):
-        for lane in range(LANES):
-            sums[lane] += _one_number(
-                rule, setting, prediction, target, weights, weighted, total, d_prediction, k + lane
-            )
-    for k in range(whole, n):
-        sums[k - whole] += _one_number(rule, setting, prediction, target, weights, weighted, total, d_prediction, k)
-    return sums.sum() / total
+def _every_number(tag, setting, prediction, target, weights, total, d_prediction):
+    """Contract: `mse`. A weight of 0 hides whatever stands there."""
+    sums, weighted = np.zeros(LANES), weights.size > 0
+    for k in range(prediction.size):
+        weight = weights[k] if weighted else 1.0
+        loss, slope = tag.rule(np.float64(prediction[k]), np.float64(target[k]), setting)
+        if weight == 0.0:
+            d_prediction[k] = 0.0
+        else:
+            d_prediction[k] = weight / total * slope
+            sums[k % LANES] += weight * loss
+    value = 0.0
+    for lane in range(LANES):
+        value += sums[lane]
+    return value / total
 
 
 @entry_kernel
@@ -85,25 +81,25 @@ def mse(setting, prediction, target, weights, total, d_prediction):
     total          their sum
     d_prediction   (n,)        written   0 where the weight is 0
     """
-    return _every_number(mse_rule, setting, prediction, target, weights, total, d_prediction)
+    return _every_number(_MSE, setting, prediction, target, weights, total, d_prediction)
 
 
 @entry_kernel
 def mae(setting, prediction, target, weights, total, d_prediction):
     """Contract: `mse`, by `mae_rule`."""
-    return _every_number(mae_rule, setting, prediction, target, weights, total, d_prediction)
+    return _every_number(_MAE, setting, prediction, target, weights, total, d_prediction)
 
 
 @entry_kernel
 def huber(setting, prediction, target, weights, total, d_prediction):
     """Contract: `mse`, by `huber_rule`."""
-    return _every_number(huber_rule, setting, prediction, target, weights, total, d_prediction)
+    return _every_number(_HUBER, setting, prediction, target, weights, total, d_prediction)
 
 
 @entry_kernel
 def binary_cross_entropy(setting, prediction, target, weights, total, d_prediction):
     """Contract: `mse`, by `binary_cross_entropy_rule`."""
-    return _every_number(binary_cross_entropy_rule, setting, prediction, target, weights, total, d_prediction)
+    return _every_number(_BINARY_CROSS_ENTROPY, setting, prediction, target, weights, total, d_prediction)
 
 
 @entry_kernel

@@ -5,7 +5,7 @@ A rule says what becomes of one number, in operations that NumPy's arrays have t
 
 import numpy as np
 
-from numrnn._jit import entry_kernel, kernel
+from numrnn._jit import CellTag, entry_kernel, kernel
 
 SETTINGS = 7  # numbers that a rule may read
 
@@ -54,6 +54,12 @@ def adam_rule(settings, weight, gradient, mean, square):
     return settings[1] * weight - step, mean, square
 
 
+# a function passed as an argument would keep the kernel from the disk cache
+_SGD_MOMENTUM, _RMSPROP = CellTag("sgd_momentum", rule=sgd_momentum_rule), CellTag("rmsprop", rule=rmsprop_rule)
+_RMSPROP_MOMENTUM = CellTag("rmsprop_momentum", rule=rmsprop_momentum_rule)
+_ADAM = CellTag("adam", rule=adam_rule)
+
+
 @kernel
 def _is_finite(value):
     difference = value - value
@@ -67,26 +73,26 @@ def _unpacked(settings):
 
 
 @kernel
-def _with_one(rule, settings, weight, gradient, slots, fresh, fresh_slots):
+def _with_one(tag, settings, weight, gradient, slots, fresh, fresh_slots):
     """Contract: `sgd`, for a rule with one running value."""
     settings = _unpacked(settings)
     first, fresh_first = slots[0], fresh_slots[0]
     finite = True
     for k in range(weight.size):
-        a, b = rule(settings, weight[k], gradient[k], first[k])
+        a, b = tag.rule(settings, weight[k], gradient[k], first[k])
         fresh[k], fresh_first[k] = a, b
         finite &= _is_finite(a) & _is_finite(b)
     return finite
 
 
 @kernel
-def _with_two(rule, settings, weight, gradient, slots, fresh, fresh_slots):
+def _with_two(tag, settings, weight, gradient, slots, fresh, fresh_slots):
     """Contract: `sgd`, for a rule with two running values."""
     settings = _unpacked(settings)
     first, fresh_first, second, fresh_second = slots[0], fresh_slots[0], slots[1], fresh_slots[1]
     finite = True
     for k in range(weight.size):
-        a, b, c = rule(settings, weight[k], gradient[k], first[k], second[k])
+        a, b, c = tag.rule(settings, weight[k], gradient[k], first[k], second[k])
         fresh[k], fresh_first[k], fresh_second[k] = a, b, c
         finite &= _is_finite(a) & _is_finite(b) & _is_finite(c)
     return finite
@@ -117,22 +123,22 @@ def sgd(settings, weight, gradient, slots, fresh, fresh_slots):
 @entry_kernel
 def sgd_momentum(settings, weight, gradient, slots, fresh, fresh_slots):
     """Contract: `sgd`, by `sgd_momentum_rule`."""
-    return _with_one(sgd_momentum_rule, settings, weight, gradient, slots, fresh, fresh_slots)
+    return _with_one(_SGD_MOMENTUM, settings, weight, gradient, slots, fresh, fresh_slots)
 
 
 @entry_kernel
 def rmsprop(settings, weight, gradient, slots, fresh, fresh_slots):
     """Contract: `sgd`, by `rmsprop_rule`."""
-    return _with_one(rmsprop_rule, settings, weight, gradient, slots, fresh, fresh_slots)
+    return _with_one(_RMSPROP, settings, weight, gradient, slots, fresh, fresh_slots)
 
 
 @entry_kernel
 def rmsprop_momentum(settings, weight, gradient, slots, fresh, fresh_slots):
     """Contract: `sgd`, by `rmsprop_momentum_rule`."""
-    return _with_two(rmsprop_momentum_rule, settings, weight, gradient, slots, fresh, fresh_slots)
+    return _with_two(_RMSPROP_MOMENTUM, settings, weight, gradient, slots, fresh, fresh_slots)
 
 
 @entry_kernel
 def adam(settings, weight, gradient, slots, fresh, fresh_slots):
     """Contract: `sgd`, by `adam_rule`."""
-    return _with_two(adam_rule, settings, weight, gradient, slots, fresh, fresh_slots)
+    return _with_two(_ADAM, settings, weight, gradient, slots, fresh, fresh_slots)

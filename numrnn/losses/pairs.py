@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +21,7 @@ __all__ = ["Pair", "read_pair"]
 _NO_WEIGHTS = np.zeros(0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Ragged:
+class _Ragged(NamedTuple):
     """What belongs to steps of sequences without padding: how many each has, whose each line is, and the packing."""
 
     lengths: Integers
@@ -31,8 +29,7 @@ class _Ragged:
     packed: PackedSequence | None
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """A prediction and its target; of lists and packed sequences all steps, one after the other."""
 
     head: str
@@ -142,7 +139,7 @@ class Pair:
             return None, None
         if len(shape) < 2:
             problem = f"`{'batch_first' if self.lengths is None else 'lengths'}` needs axes of time and batch."
-            raise ValueError(explain(self.head, problem, f"There are predictions for an array of shape {shape}."))
+            raise ValueError(explain(self.head, problem, f"What is compared has shape {shape}."))
         if self.lengths is None:
             return 0 if self.batch_first else 1, None
         batch = self._batch_axis(self.lengths, one_each, shape)
@@ -152,7 +149,7 @@ class Pair:
             n = int(wrong[0])
             read = "(batch, time, ...)" if batch == 0 else "(time, batch, ...)"
             problem = f"`lengths[{n}]` is {self.lengths[n]}, expected 0 to {steps}, the number of steps."
-            raise ValueError(explain(self.head, problem, f"Predictions for {shape} are read as {read}."))
+            raise ValueError(explain(self.head, problem, f"What is compared has shape {shape}, read as {read}."))
         if np.all(self.lengths == steps):
             return batch, None
         valid = np.arange(steps) < self.lengths[:, None]
@@ -165,7 +162,7 @@ class Pair:
         if not fits:
             axes = " or ".join(str(shape[axis]) for axis in wanted)
             problem = f"`lengths` has shape {lengths.shape}, but there are {axes} sequences."
-            read = f"Predictions for an array of shape {shape}, whose first two axes are time and batch."
+            read = f"What is compared has shape {shape}; its first two axes are time and batch."
             raise ValueError(explain(self.head, problem, read, "Pass one length for each sequence."))
         if len(fits) == 2 and (one_each or not np.all(lengths == shape[0])):
             problem = f"either of the first two axes of {shape} could be that of the {len(lengths)} sequences."
@@ -200,9 +197,8 @@ def _refuse_layout(head: str, form: str, lengths: object, batch_first: object) -
 
 def _read_list(head: str, prediction: Any, target: Any) -> Pair:
     count = len(prediction)
-    if not isinstance(target, list | tuple) or len(target) != count:
-        got = f"{type(target).__name__} of {len(target)}" if isinstance(target, list | tuple) else kind_of(target)
-        problem = f"`target` should be a list of {count} arrays, as `prediction` is one, got {got}."
+    if not isinstance(target, list | tuple):
+        problem = f"`target` should be a list of {count} arrays, as `prediction` is one, got {kind_of(target)}."
         raise TypeError(explain(head, problem, "One array of targets for each sequence."))
     predicted = [real_array(item, head, f"prediction[{n}]") for n, item in enumerate(prediction)]
     lengths = np.array([len(item) if item.ndim else -1 for item in predicted], np.int64)

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
 from numrnn._types import Array, Shape
 from numrnn.nn.arguments import flag
 from numrnn.nn.gradients import Gradients
+from numrnn.nn.initial_state import InitialState
 from numrnn.nn.linear import LinearPullback
 from numrnn.nn.pullback import Pullback
 from numrnn.nn.selection import Selection
 
-__all__ = ["ModelPullback"]
+__all__ = ["LearnedStart", "ModelPullback"]
+
+
+class LearnedStart(NamedTuple):
+    """The learned initial state of a layer: its prefix, and whether the call began from it."""
+
+    prefix: str
+    initial: InitialState
+    used: bool
+
+    def gradients(self, of_layer: Gradients) -> dict[str, Array]:
+        """Return its gradients, summed over the batch; zero where a state was given."""
+        found = {"h_0": of_layer.h_0, "c_0": of_layer.c_0}
+        return {
+            self.prefix + name: np.array(found[name]).reshape(zeros.shape) if self.used else zeros
+            for name, zeros in self.initial.zeros().items()
+        }
 
 
 @final
@@ -24,7 +41,7 @@ class ModelPullback:
     It keeps the weights it was made with, whatever becomes of the model.
     """
 
-    __slots__ = ("_dtype", "_head", "_prefixes", "_pullbacks", "_readout", "_selected", "_shape")
+    __slots__ = ("_dtype", "_head", "_initial", "_prefixes", "_pullbacks", "_readout", "_selected", "_shape")
 
     def __init__(
         self,
@@ -35,6 +52,7 @@ class ModelPullback:
         pullbacks: Sequence[Pullback],
         readout: LinearPullback | None,
         selected: Selection,
+        initial: Sequence[LearnedStart],
     ) -> None:
         self._head = head
         self._dtype = dtype
@@ -43,6 +61,7 @@ class ModelPullback:
         self._pullbacks = pullbacks
         self._readout = readout
         self._selected = selected
+        self._initial = initial
 
     def __call__(self, d_prediction: Any, *, x_gradient: bool = True) -> Gradients:
         """Return the gradients of sum(d_prediction * prediction).
@@ -57,7 +76,8 @@ class ModelPullback:
         Returns
         -------
         Gradients
-            `.x`, `.parameters`, and `.h_0`, `.c_0` of the state. For a list of layers `.h_0` and `.c_0` are None.
+            `.x`, `.parameters`, and `.h_0`, `.c_0` of the state; of a learned initial state they have its shape. For a
+            list of layers `.h_0` and `.c_0` are None.
 
         Raises
         ------
@@ -77,22 +97,26 @@ class ModelPullback:
         """
         x_gradient = flag(self._head, "x_gradient", x_gradient)
         cotangent: Any = self._selected.read(d_prediction, self._shape, self._dtype, self._head)
-        found: list[tuple[str, dict[str, Array]]] = []
+        parameters: dict[str, Array] = {}
         if self._readout is not None:
             gradients = self._readout(cotangent)
-            found.append(("readout.", gradients.parameters))
+            parameters = {"readout." + name: value for name, value in gradients.parameters.items()}
             assert gradients.x is not None
             cotangent = gradients.x
+        layers: dict[str, Array] = {}
+        starts: dict[str, Array] = {}
         top = len(self._pullbacks) - 1
         for k in range(top, -1, -1):
             wanted = x_gradient or k > 0
             cotangents = self._selected.cotangents(cotangent) if k == top else {"d_output": cotangent}
             gradients = self._pullbacks[k](**cotangents, x_gradient=wanted)
-            found.append((self._prefixes[k], gradients.parameters))
+            own = {self._prefixes[k] + name: value for name, value in gradients.parameters.items()}
+            if self._initial:
+                starts = self._initial[k].gradients(gradients) | starts
+            layers = own | layers
             if gradients.x is not None:
                 cotangent = gradients.x
-        order = [*found[:0:-1], found[0]] if self._readout is not None else found[::-1]
-        parameters = {prefix + name: value for prefix, values in order for name, value in values.items()}
+        parameters = layers | starts | parameters
         if top == 0:
             return Gradients(gradients.x, gradients.h_0, gradients.c_0, parameters)
         return Gradients(gradients.x, None, None, parameters)

@@ -12,11 +12,12 @@ from numrnn._errors import explain
 from numrnn._types import Array, Shape
 from numrnn.engine.arrays import ready, real_array
 from numrnn.engine.forms import Form, packed_form, rows_form
-from numrnn.engine.packed import PackedSequence
+from numrnn.engine.packed import Integers, PackedSequence
+from numrnn.engine.pooling import Pool
 from numrnn.nn.recurrent import Recurrent
 from numrnn.nn.results import Result
 
-__all__ = ["Every", "Last", "Selection", "select"]
+__all__ = ["Every", "Last", "Pooled", "Selection", "select"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,33 @@ class Every:
         return {"d_output": d_rows if self.form is None else self.form.steps(d_rows)}
 
 
-Selection: TypeAlias = Last | Every
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """The mean of the top layer over each row's steps; with `where`, the step each number is from, the maximum."""
+
+    rows: Array
+    form: Form | None
+    pool: Pool
+    where: Integers | None
+
+    def prediction(self, y: Array) -> Array:
+        """Return the head's answer, one a row of the batch."""
+        return y
+
+    def read(self, d_prediction: object, shape: Shape, dtype: np.dtype[Any], head: str) -> Array:
+        """Read a cotangent of the prediction."""
+        return _read(d_prediction, shape, dtype, head)
+
+    def cotangents(self, d_rows: Array) -> dict[str, Any]:
+        """Return what the top layer's pullback takes."""
+        if self.where is None:
+            d_steps = self.pool.mean_backward(d_rows)
+        else:
+            d_steps = self.pool.max_backward(d_rows, self.where)
+        return {"d_output": d_steps if self.form is None else self.form.steps(d_steps)}
+
+
+Selection: TypeAlias = Last | Every | Pooled
 
 
 def select(result: Result, readout_on: str, layer: Recurrent, lengths: Any) -> Selection:
@@ -78,18 +105,41 @@ def select(result: Result, readout_on: str, layer: Recurrent, lengths: Any) -> S
         return Last(result.last_output, result.h_n.shape, layer.signature.num_directions)
     output = result.output
     form: Form | None = None
+    own_lengths: Integers | None = None
     if isinstance(output, list):
-        form = rows_form(output)
+        form = rows = rows_form(output)
+        own_lengths = rows.lengths
     elif isinstance(output, PackedSequence):
-        form = packed_form(output)
+        form = packed = packed_form(output)
+        own_lengths = packed.lengths
     if form is not None:
         features = layer.signature.num_directions * layer.signature.output_size
-        return Every(form.read_steps(output, features, layer.dtype, "SequenceModel", "output"), form, None)
-    if lengths is None:
-        return Every(output, None, None)
+        output = form.read_steps(output, features, layer.dtype, "SequenceModel", "output")
+    if readout_on != "every":
+        return _pooled(output, readout_on, form, _pool(output, layer.batch_first, own_lengths, lengths))
+    if form is not None or lengths is None:
+        return Every(output, form, None)
     steps = np.arange(output.shape[1 if layer.batch_first else 0])
     valid = steps < np.asarray(lengths, np.int64)[:, None]
     return Every(output, None, (valid if layer.batch_first else valid.T)[..., None])
+
+
+def _pool(output: Array, batch_first: bool, own_lengths: Integers | None, lengths: Any) -> Pool:
+    """Where the rows' steps stand in an output; `own_lengths` are those of rows one after the other."""
+    if own_lengths is not None:
+        return Pool(np.cumsum(own_lengths) - own_lengths, 1, own_lengths, output.shape)
+    if output.ndim == 2:
+        return Pool(np.zeros(1, np.int64), 1, np.array([len(output)]), output.shape)
+    n_rows, seq_len = output.shape[:2] if batch_first else output.shape[1::-1]
+    valid = np.full(n_rows, seq_len) if lengths is None else np.asarray(lengths, np.int64)
+    starts, step = (np.arange(n_rows) * seq_len, 1) if batch_first else (np.arange(n_rows), n_rows)
+    return Pool(starts, step, valid, output.shape)
+
+
+def _pooled(output: Array, readout_on: str, form: Form | None, pool: Pool) -> Pooled:
+    rows, where = (pool.mean(output), None) if readout_on == "mean" else pool.max(output)
+    # of one sequence (T, features) the result has no axis of rows, as its last state has none
+    return Pooled(rows if form is not None or output.ndim == 3 else rows[0], form, pool, where)
 
 
 def _read(d_prediction: object, shape: Shape, dtype: np.dtype[Any], head: str) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 from numrnn import _jit
 from numrnn._errors import explain, kind_of
 from numrnn._types import Array
-from numrnn.engine.arrays import ready, real_array
+from numrnn.engine.arrays import is_ready, ready, real_array
 from numrnn.engine.buffers import flat
 from numrnn.kernels.optimizers import SETTINGS
 from numrnn.nn.arguments import number
@@ -57,6 +57,7 @@ class Optimizer(ABC):
         self._steps = 0
         self._slots = {name: np.zeros((len(running), value.size), value.dtype) for name, value in trained.items()}
         self._spare: dict[str, Array] = {}  # where the next step writes; what it reads stays until all is written
+        self._made: dict[str, Array] = {}  # the weights of the last step, flat: `flat` takes as long as a small kernel
 
     @property
     def lr(self) -> float:
@@ -106,24 +107,27 @@ class Optimizer(ABC):
         >>> np.round(layer.parameters["weight"] - before, 6)
         array([[-0.1,  0.1]], dtype=float32)
         """
-        weights = self.model.parameters
+        weights = self.model._parameters
         given = _read_gradients(f"{self._head}.step", weights, gradients, self._slots)
         settings = self._settings(self._steps + 1)
         by_dtype: dict[np.dtype[Any], Array] = {}
         spare = self._spare or {name: np.empty_like(slots) for name, slots in self._slots.items()}
         fresh: dict[str, Array] = {}
+        made: dict[str, Array] = {}
         for name, gradient in given.items():
             weight = weights[name]
             constants = by_dtype.get(weight.dtype)
             if constants is None:
                 constants = by_dtype[weight.dtype] = _as_array(settings, weight.dtype)
             fresh[name] = np.empty_like(weight)
-            arrays = flat(weight), flat(gradient), self._slots[name], flat(fresh[name]), spare[name]
-            if not _take(self._rule, constants, *arrays):
+            made[name] = fresh[name].ravel()
+            own = self._made.get(name)
+            before = own if own is not None and weight.base is own.base else flat(weight)
+            if not _take(self._rule, constants, before, flat(gradient), self._slots[name], made[name], spare[name]):
                 self._refuse_overflow(name, gradient)
         self.model._adopt(fresh)
         self._steps += 1
-        self._slots, self._spare = spare, self._slots
+        self._slots, self._spare, self._made = spare, self._slots, made
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of everything that the next steps depend on, but for the model's weights.
@@ -199,7 +203,7 @@ class Optimizer(ABC):
         super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_spare": {}}
+        return self.__dict__ | {"_spare": {}, "_made": {}}
 
     def __repr__(self) -> str:
         shown = ["lr", *self._shown, *(["freeze"] if self.freeze else [])]
@@ -284,8 +288,11 @@ def _read_gradients(
         raise ValueError(explain(head, f"the names do not match the model's: {'; '.join(wrong)}.", advice))
     found = {}
     for name in trained:
-        weight = parameters[name]
-        gradient = real_array(given[name], head, f"gradient of {name}")
+        weight, value = parameters[name], given[name]
+        if is_ready(value, weight.dtype) and value.shape == weight.shape:
+            found[name] = value
+            continue
+        gradient = real_array(value, head, f"gradient of {name}")
         if gradient.shape != weight.shape:
             problem = f"the gradient of `{name}` has shape {gradient.shape}, expected {weight.shape}."
             raise ValueError(explain(head, problem, "These are gradients of another model."))

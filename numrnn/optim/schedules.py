@@ -95,7 +95,17 @@ class WarmupCosine(_Schedule):
         self._set(0)
 
     def step(self) -> None:
-        """Set the learning rate of the next batch; to be called after each step of the optimiser."""
+        """Set the learning rate of the next batch; to be called after each step of the optimiser.
+
+        Examples
+        --------
+        >>> import numrnn
+        >>> optimizer = numrnn.optim.SGD(numrnn.Linear(2, 1), lr=1.0)
+        >>> schedule = numrnn.optim.WarmupCosine(optimizer, warmup_steps=4, total_steps=10)
+        >>> schedule.step()
+        >>> optimizer.lr
+        0.5
+        """
         self._set(self._steps + 1)
 
     def _set(self, steps: int) -> None:
@@ -113,6 +123,13 @@ class WarmupCosine(_Schedule):
         -------
         dict of str to array
             "steps" (int64), the batches done, and "lr" (float64), the highest rate; they have no axes.
+
+        Examples
+        --------
+        >>> import numrnn
+        >>> optimizer = numrnn.optim.SGD(numrnn.Linear(2, 1), lr=1.0)
+        >>> numrnn.optim.WarmupCosine(optimizer, 4, 10).state_dict()
+        {'steps': array(0), 'lr': array(1.)}
         """
         return {"steps": np.array(self._steps, np.int64), "lr": np.array(self._lr, np.float64)}
 
@@ -128,6 +145,16 @@ class WarmupCosine(_Schedule):
         ------
         ValueError, TypeError
             Names or numbers that were not saved so. Nothing is changed then.
+
+        Examples
+        --------
+        >>> import numrnn
+        >>> first, second = (numrnn.optim.SGD(numrnn.Linear(2, 1), lr=lr) for lr in (1.0, 0.5))
+        >>> done, fresh = (numrnn.optim.WarmupCosine(optimizer, 4, 10) for optimizer in (first, second))
+        >>> done.step()
+        >>> fresh.load_state_dict(done.state_dict())
+        >>> second.lr
+        0.5
         """
         head = "WarmupCosine.load_state_dict"
         given = check_names(head, state_dict, ("steps", "lr"))
@@ -207,6 +234,16 @@ class ReduceOnPlateau(_Schedule):
         ------
         TypeError
             Something that is no real number. Nothing is changed then.
+
+        Examples
+        --------
+        >>> import numrnn
+        >>> optimizer = numrnn.optim.SGD(numrnn.Linear(2, 1), lr=1.0)
+        >>> schedule = numrnn.optim.ReduceOnPlateau(optimizer, factor=0.1, patience=0)
+        >>> schedule.step(2.0)
+        >>> schedule.step(2.0)
+        >>> optimizer.lr
+        0.1
         """
         if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
             raise TypeError(explain("ReduceOnPlateau.step", f"`value` should be a real number, got {kind_of(value)}."))
@@ -227,6 +264,12 @@ class ReduceOnPlateau(_Schedule):
         -------
         dict of str to array
             "best" (float64), the best value so far, and "waited" (int64), the epochs since; they have no axes.
+
+        Examples
+        --------
+        >>> import numrnn
+        >>> numrnn.optim.ReduceOnPlateau(numrnn.optim.SGD(numrnn.Linear(2, 1), lr=1.0)).state_dict()
+        {'best': array(inf), 'waited': array(0)}
         """
         return {"best": np.array(self._best, np.float64), "waited": np.array(self._waited, np.int64)}
 
@@ -242,6 +285,16 @@ class ReduceOnPlateau(_Schedule):
         ------
         ValueError, TypeError
             Names or numbers that were not saved so. Nothing is changed then.
+
+        Examples
+        --------
+        >>> import numrnn
+        >>> optimizer = numrnn.optim.SGD(numrnn.Linear(2, 1), lr=1.0)
+        >>> done, fresh = (numrnn.optim.ReduceOnPlateau(optimizer) for _ in range(2))
+        >>> done.step(3.0)
+        >>> fresh.load_state_dict(done.state_dict())
+        >>> float(fresh.state_dict()["best"])
+        3.0
         """
         head = "ReduceOnPlateau.load_state_dict"
         given = check_names(head, state_dict, ("best", "waited"))

@@ -117,6 +117,13 @@ class RecurrentEstimator(BaseEstimator):
         self.n_iter_ = 0
         self.history_ = {}
 
+    def _begin_with(
+        self, cases: Cases, weight: NDArray[np.float64], settings: Settings, outputs: int | None, readout_on: str
+    ) -> None:
+        """Make a new network for these cases, and the scale of its input: a case counts with each of its steps."""
+        self._scale = Scale.of(cases.steps, np.repeat(weight, cases.lengths))
+        self._begin(settings, cases.n_features, cases.steps.dtype, outputs, readout_on)
+
     def _train(
         self,
         lesson: Lesson,
@@ -152,25 +159,18 @@ class RecurrentEstimator(BaseEstimator):
             self.history_.setdefault(name, []).extend(history[name])
 
     def _hold_out(self, groups: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:
-        """Choose rows that decide when to stop: of each group this fraction, at least one row in all."""
-        held_out = np.zeros(len(groups), bool)
-        for group in np.unique(groups):
-            rows = np.flatnonzero(groups == group)
-            most = min(len(rows) - 1, round(fraction * len(rows)))
-            held_out[self._random.permutation(rows)[:most]] = True
-        if not held_out.any():
-            held_out[self._random.randint(len(groups))] = True
-        if held_out.all():
+        """Choose rows that decide when to stop: this fraction, spread over the groups."""
+        if len(groups) < 2:
             problem = f"early_stopping=True needs cases to stop by, but there is only {len(groups)} different one."
             raise ValueError(explain(type(self).__name__, problem, "Pass early_stopping=False."))
+        order = self._random.permutation(len(groups))
+        order = order[np.argsort(groups[order], kind="stable")]
+        spare = order[1:][groups[order[1:]] == groups[order[:-1]]]  # one of each group is left to learn from
+        pool = spare if len(spare) else order
+        most = min(len(pool), len(groups) - 1, max(1, round(fraction * len(groups))))
+        held_out = np.zeros(len(groups), bool)
+        held_out[pool[(np.arange(most) * len(pool) + len(pool) // 2) // most]] = True
         return held_out
-
-    def _begin_with(
-        self, cases: Cases, weight: NDArray[np.float64], settings: Settings, outputs: int | None, readout_on: str
-    ) -> None:
-        """Make a new network for these cases, and the scale of its input: a case counts with each of its steps."""
-        self._scale = Scale.of(cases.steps, np.repeat(weight, cases.lengths))
-        self._begin(settings, cases.n_features, cases.steps.dtype, outputs, readout_on)
 
     def _scaled(self, cases: Cases) -> Array | list[Array]:
         """Return cases as the network takes them."""
@@ -180,9 +180,7 @@ class RecurrentEstimator(BaseEstimator):
         """Return what the fitted network says of each case."""
         check_is_fitted(self, "model_")
         settings = Settings.of(self)
-        cases = self._read(X, lengths, settings)
-        outputs: Array = self.model_(self._scaled(cases), n_threads=settings.n_threads)
-        return outputs
+        return self.model_(self._scaled(self._read(X, lengths, settings)), n_threads=settings.n_threads)
 
 
 def _uneven(weight: NDArray[np.float64]) -> NDArray[np.float64] | None:

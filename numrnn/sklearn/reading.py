@@ -69,20 +69,22 @@ def read_cases(
             raise ValueError(explain(head, problem, "Leave `lengths` out, or pass one padded array."))
         cases = _read_list(head, X, layout)
     else:
-        first = reset or estimator._columns is None
+        if isinstance(X, np.ma.MaskedArray):
+            real_array(X, head, "X")  # which refuses it: scikit-learn would not read the mask
+        known = None if reset else estimator._columns
         array = check_array(
             X,
             dtype=(np.float64, np.float32),
             allow_nd=True,
             ensure_all_finite=lengths is None,
-            ensure_min_features=least_columns if first else 1,
+            ensure_min_features=least_columns if known is None else 1,
             estimator=estimator,
             input_name="X",
         )
         if array.ndim == 2:
             columns = array.shape[1]
-            enough = not same_columns and least_columns <= columns != estimator._columns if not first else False
-            if reset or not (first or enough):
+            another = not same_columns and least_columns <= columns != known
+            if reset or (known is not None and not another):
                 validate_data(estimator, X, reset=reset, skip_check_array=True)
         cases = _read_array(head, array, lengths, layout)
     if reset:
