@@ -136,8 +136,9 @@ def test_the_dtype_of_x_is_that_of_the_network(kind: Any, given: str, computed: 
 def test_threads_do_not_change_a_bit(kind: Any, rng: Rng) -> None:
     x, y = rng.standard_normal((40, 9, 3)), rng.integers(0, 2, 40)
     options = {"hidden_size": 48, "max_epochs": 2, "random_state": 3}
-    one, all_of_them = (kind(**options, n_jobs=n_jobs).fit(x, y) for n_jobs in (1, -1))
+    one, all_of_them, too_many = (kind(**options, n_jobs=n_jobs).fit(x, y) for n_jobs in (1, -1, 1000))
     np.testing.assert_array_equal(answer(one, x), answer(all_of_them, x))
+    np.testing.assert_array_equal(answer(one, x), answer(too_many, x))
 
 
 @every_estimator

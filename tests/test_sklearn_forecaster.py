@@ -105,6 +105,13 @@ def test_series_without_weight_may_be_short(rng: Rng) -> None:
     assert RecurrentForecaster(**SMALL, window=6).fit(series, sample_weight=[1, 0]).window_ == 6
 
 
+@pytest.mark.parametrize(("fraction", "held_out"), [(0.2, [0, 1, 2]), (0.9, [0, 4, 9])])
+def test_something_of_each_series_is_left_to_learn_from(fraction: float, held_out: list[int]) -> None:
+    late = RecurrentForecaster()._last_windows(np.array([1, 5, 10]), fraction)
+    for part, count in zip(np.split(late, [1, 6]), held_out, strict=True):
+        np.testing.assert_array_equal(part, np.arange(len(part)) >= len(part) - count)
+
+
 def test_what_is_held_out_comes_last(rng: Rng) -> None:
     """Series whose end is far off have a validation loss that is too."""
     series = rng.standard_normal((2, 40))

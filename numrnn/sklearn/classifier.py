@@ -255,6 +255,15 @@ class RecurrentClassifier(ClassifierMixin, RecurrentPredictor):
         ------
         NotFittedError, ValueError, TypeError
             As in `predict`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from numrnn.sklearn import RecurrentClassifier
+        >>> x = np.random.default_rng(0).standard_normal((64, 10))
+        >>> y = np.where(x[:, -1] > 0.0, "up", "down")
+        >>> RecurrentClassifier(hidden_size=8, random_state=0).fit(x, y).score(x, y) > 0.9
+        True
         """
         return float(accuracy_score(y, self.predict(X, lengths), sample_weight=sample_weight))
 

@@ -207,6 +207,14 @@ class RecurrentFeatures(TransformerMixin, RecurrentEstimator):
         ------
         ValueError, TypeError
             As in `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from numrnn.sklearn import RecurrentFeatures
+        >>> x = [np.zeros((4, 2)), np.ones((7, 2))]
+        >>> RecurrentFeatures(hidden_size=8).fit_transform(x).shape
+        (2, 8)
         """
         return self.fit(X, y, sample_weight, lengths).transform(X, lengths)
 

@@ -162,7 +162,7 @@ class RecurrentForecaster(RecurrentEstimator):
                 raise ValueError(explain(head, problem, "Leave them, or pass warm_start=False."))
             cases = self._read(X, lengths, settings, **self._columns_needed(settings, horizon))
         else:
-            least = _step(settings) * ((window or 1) + horizon)
+            least = _step(settings) * (1 + horizon)
             cases = read_cases(self, X, lengths, settings.layout, reset=True, least_columns=least)
         weight = read_weight(head, sample_weight, len(cases))
         shortest = int(cases.lengths[weight > 0.0].min())
@@ -233,6 +233,14 @@ class RecurrentForecaster(RecurrentEstimator):
         ------
         NotFittedError, ValueError, TypeError
             As in `predict`; each series has `window_ + horizon` steps at least.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from numrnn.sklearn import RecurrentForecaster
+        >>> series = np.sin(0.3 * np.arange(300) + np.arange(4)[:, None])
+        >>> RecurrentForecaster(horizon=5, max_epochs=10, random_state=0).fit(series[:3]).score(series) > 0.9
+        True
         """
         check_is_fitted(self, "model_")
         settings, horizon = Settings.of(self), self._steps_ahead
@@ -263,10 +271,10 @@ class RecurrentForecaster(RecurrentEstimator):
         return forecast[:, :, 0] if cases.n_features == 1 else forecast
 
     def _last_windows(self, counts: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:
-        """Choose the last windows of each series, this fraction of them, to decide when to stop."""
-        place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        late: NDArray[np.bool_] = place >= np.repeat(counts - np.maximum(1, np.round(fraction * counts)), counts)
-        if late.all():
+        """Choose the last windows of each series, this fraction of them but not all, to decide when to stop."""
+        chosen = np.minimum(counts - 1, np.maximum(1, np.round(fraction * counts)))
+        late: NDArray[np.bool_] = _places(counts) >= np.repeat(counts - chosen, counts)
+        if not late.any():
             problem = "early_stopping=True needs windows to stop by, but there is only one of each series."
             raise ValueError(explain(type(self).__name__, problem, "Pass early_stopping=False, or a shorter `window`."))
         return late
@@ -293,11 +301,16 @@ def _last(cases: Cases, ends: NDArray[np.int64], n_steps: int) -> Array:
     return steps
 
 
+def _places(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0, 1, ... for each series up to its count, one series after the other."""
+    places: NDArray[np.int64] = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return places
+
+
 def _changes(cases: Cases, window: int, horizon: int) -> tuple[Array, NDArray[np.int64]]:
     """Every window with the steps after it, as differences from the window's last step; and how many a series has."""
     counts = cases.lengths - (window + horizon - 1)
-    place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     stretches = np.lib.stride_tricks.sliding_window_view(cases.steps, window + horizon, axis=0).swapaxes(1, 2)
-    chosen = stretches[np.repeat(cases.ends - cases.lengths, counts) + place]
+    chosen = stretches[np.repeat(cases.ends - cases.lengths, counts) + _places(counts)]
     changes: Array = chosen - chosen[:, window - 1 : window]
     return changes, counts

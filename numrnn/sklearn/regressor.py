@@ -173,6 +173,14 @@ class RecurrentRegressor(RegressorMixin, RecurrentPredictor):
         ------
         NotFittedError, ValueError, TypeError
             As in `predict`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from numrnn.sklearn import RecurrentRegressor
+        >>> x = np.random.default_rng(0).standard_normal((64, 10))
+        >>> RecurrentRegressor(hidden_size=8, random_state=0).fit(x, x[:, -1]).score(x, x[:, -1]) > 0.9
+        True
         """
         return float(r2_score(y, self.predict(X, lengths), sample_weight=sample_weight))
 
