@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import warnings
@@ -355,6 +356,27 @@ def test_progress_is_told_on_stderr_and_only_if_wanted(rng: Rng, capfd: pytest.C
     out, err = capfd.readouterr()
     assert out == ""
     assert "epoch" in err
+
+
+@pytest.mark.parametrize("batches", [2, 7])
+def test_after_ctrl_c_the_estimator_is_usable(batches: int, rng: Rng) -> None:
+    """Also where not even one epoch was whole."""
+    calls = []
+
+    class Interrupted(RecurrentClassifier):
+        @staticmethod
+        def _loss(*arguments: Any, **options: Any) -> Any:
+            calls.append(arguments)
+            if len(calls) == batches:
+                signal.raise_signal(signal.SIGINT)
+            return numrnn.losses.cross_entropy(*arguments, **options)
+
+    x, y = rng.standard_normal((20, 6)), rng.integers(0, 2, 20)
+    classifier = Interrupted(**SMALL).fit(x, y)
+    assert len(calls) == batches
+    assert classifier.n_iter_ == batches // 5
+    assert classifier.predict(x).shape == (20,)
+    assert classifier.partial_fit(x, y).n_iter_ == batches // 5 + 1
 
 
 def test_features_have_names_and_pandas(rng: Rng) -> None:
