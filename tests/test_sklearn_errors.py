@@ -274,7 +274,7 @@ TARGETS = [
         "early stopping by nothing",
         lambda: fit(X[[0, 0, 0]], Y[[0, 0, 0]], early_stopping=True),
         ValueError,
-        HEAD + "early_stopping=True needs cases to stop by, but there is only 1 different one.",
+        HEAD + "early_stopping=True needs cases to stop by, but X holds 1 sample, copies counted once.",
         "Pass early_stopping=False.",
     ),
 ]

@@ -161,7 +161,7 @@ class RecurrentEstimator(BaseEstimator):
     def _hold_out(self, groups: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:
         """Choose rows that decide when to stop: this fraction, spread over the groups."""
         if len(groups) < 2:
-            problem = f"early_stopping=True needs cases to stop by, but there is only {len(groups)} different one."
+            problem = "early_stopping=True needs cases to stop by, but X holds 1 sample, copies counted once."
             raise ValueError(explain(type(self).__name__, problem, "Pass early_stopping=False."))
         order = self._random.permutation(len(groups))
         order = order[np.argsort(groups[order], kind="stable")]
