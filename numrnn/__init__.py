@@ -79,6 +79,7 @@ _ON_FIRST_USE = {
     "optim": "numrnn.optim",
     "plot": "numrnn.plot",
     "save": "numrnn.interop.saving",
+    "sklearn": "numrnn.sklearn",
     "warmup": "numrnn._warmup",
 }
 """What most programs never ask for, and its module: a module of that name, or what has that name in it."""
