@@ -67,7 +67,7 @@ def read_arrays(
         with library.safe_open(path, framework="numpy") as file:
             description = json.loads((file.metadata() or {}).get("numrnn", "null"))
             if not isinstance(description, dict) or description.get("format") != kind:
-                raise ValueError(f"it is no {kind} file of numrnn")
+                raise ValueError(_other_kind(kind, description))
             if description.get("version") != 1:
                 raise ValueError(f"its format version is {description.get('version')}, and this numrnn reads 1")
             names = file.keys()
@@ -78,6 +78,12 @@ def read_arrays(
         raise
     except Exception as error:
         raise ValueError(explain(head, f"{os.fspath(path)!r} cannot be read: {error}")) from error
+
+
+def _other_kind(kind: str, description: object) -> str:
+    if isinstance(description, dict) and description.get("format") == "training":
+        return "it is a training run; pass it to fit as checkpoint_path, with resume=True"
+    return f"it is no {kind} file of numrnn"
 
 
 def described(head: str, path: str | os.PathLike[str]) -> object:

@@ -56,7 +56,7 @@ class Callback:
         """A loss or a gradient was NaN or infinite; no step was taken. If nothing stops the run, `fit` raises."""
 
     def on_end(self, run: Run) -> None:
-        """After the last batch, however the run ended."""
+        """After the last batch, also after Ctrl-C; not after an error."""
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """What a resumed run needs, by name."""
@@ -78,7 +78,17 @@ class _Monitor:
         self.min_delta = number(head, "min_delta", min_delta)
         if self.min_delta < 0.0:
             raise ValueError(explain(head, f"`min_delta` should be 0 or more, got {self.min_delta}."))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the best value."""
         self.best = math.inf if self.mode == "min" else -math.inf
+
+    def check(self, run: Run) -> None:
+        """Refuse a run that will never record what is wanted."""
+        if self.name == "val_loss" and run.validation is None:
+            problem = "`monitor` is 'val_loss', and there are no validation data."
+            raise ValueError(explain(self._head, problem, "Pass `validation` to fit, or leave `monitor` out."))
 
     def improved(self, run: Run) -> bool:
         """Whether the last epoch was the best so far."""
@@ -113,7 +123,7 @@ class EarlyStopping(Callback):
     min_delta : float
         By how much a value must be better to count.
     restore_best : bool
-        Whether the weights of the best epoch are put back when the run ends, however it ends.
+        Whether the weights of the best epoch are put back when the run ends, also by Ctrl-C; not after an error.
 
     Attributes
     ----------
@@ -157,6 +167,13 @@ class EarlyStopping(Callback):
         """The best value so far."""
         return self._monitor.best
 
+    def on_start(self, run: Run) -> None:
+        """Begin anew, unless the run goes on."""
+        self._monitor.check(run)
+        if not run.resumed:
+            self._monitor.reset()
+            self.best_epoch, self._weights = 0, {}
+
     def on_epoch_end(self, run: Run) -> None:
         """Note the weights if they are the best, stop if they have not been for long."""
         if self._monitor.improved(run):
@@ -168,7 +185,7 @@ class EarlyStopping(Callback):
 
     def on_end(self, run: Run) -> None:
         """Put the best weights back."""
-        if self._weights and not run.interrupted:
+        if self._weights:
             run.model.set_parameters(self._weights)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
@@ -193,11 +210,11 @@ class Checkpoint(Callback):
     Parameters
     ----------
     path : path
-        The file, replaced at once or not at all; "{epoch}" in its name is replaced by the epoch's number.
+        The file, replaced at once or not at all; "{epoch}" or "{epoch:03d}" in its name becomes the epoch's number.
     every : int
         After how many epochs.
     best_only : bool
-        Whether only epochs count that are better than all before.
+        Whether only epochs count that are better than all those written or passed over before.
     monitor, mode, min_delta
         What better means, as in `EarlyStopping`.
 
@@ -227,15 +244,26 @@ class Checkpoint(Callback):
         head = "Checkpoint"
         read_path(head, "path", path)
         self._path = os.fspath(path)
+        try:
+            self._path.format(epoch=1)
+        except (KeyError, IndexError, ValueError) as error:
+            problem = f"`path` {self._path!r} has braces that name no epoch."
+            raise ValueError(explain(head, problem, 'Pass for example "model_{epoch:03d}.safetensors".')) from error
         self.every = count(head, "every", every)
         self.best_only = flag(head, "best_only", best_only)
         self._monitor = _Monitor(head, monitor, mode, min_delta)
+
+    def on_start(self, run: Run) -> None:
+        """Begin anew, unless the run goes on."""
+        self._monitor.check(run)
+        if not run.resumed:
+            self._monitor.reset()
 
     def on_epoch_end(self, run: Run) -> None:
         """Write, if this epoch's weights are wanted."""
         if run.epoch % self.every or (self.best_only and not self._monitor.improved(run)):
             return
-        path = read_path("Checkpoint", "path", self._path.replace("{epoch}", str(run.epoch)))
+        path = read_path("Checkpoint", "path", self._path.format(epoch=run.epoch))
         save(run.model, path)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:

@@ -1,8 +1,11 @@
 """`numrnn.fit`: what it computes and records, and what it tells."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
+import numrnn
 from numrnn import callbacks, losses, optim
 from tests.trainings import assert_same_weights, make_data, make_model, train
 
@@ -96,6 +99,43 @@ class TestWhatIsComputed:
         assert_same_weights(model, twin)
         assert history["gradient_norm"] == pytest.approx([norm])
 
+    def test_frozen_weights_do_not_count_in_the_norm(self, rng):
+        x, y = make_data(rng)
+        model = make_model()
+        sgd = optim.SGD(model, lr=1.0, freeze=["recurrent"])
+        before = model.state_dict()
+        train(model, x, 100.0 * y, optimizer=sgd, batch_size=23, epochs=1, max_norm=1.0)
+        moved = {name: value - before[name] for name, value in model.parameters.items()}
+        assert np.sqrt(sum(np.sum(change**2) for change in moved.values())) == pytest.approx(1.0, rel=1e-5)
+
+    @pytest.mark.parametrize("batch_size", [4, 23])
+    @pytest.mark.parametrize("readout_on", ["last", "every"])
+    def test_losses_of_epochs_are_those_of_all_rows_whatever_counts(self, rng, readout_on, batch_size):
+        x, _ = make_data(rng)
+        readout = numrnn.Linear(7, 3, seed=2)
+        model = numrnn.SequenceModel(numrnn.GRU(2, 7, seed=1), readout, readout_on=readout_on)
+        labels = rng.integers(0, 3, (11, 23) if readout_on == "every" else 23)
+        labels[rng.random(labels.shape) < 0.5] = -1
+        labels[..., :9] = -1  # some batches hold nothing that counts
+        weight = rng.random(23) * (rng.random(23) < 0.7)
+        settings = {"class_weight": [1.0, 10.0, 2.0], "ignore_index": -1}
+        loss = partial(losses.cross_entropy, **settings)
+        history = train(
+            model,
+            x,
+            labels,
+            loss=loss,
+            lr=0.0,
+            batch_size=batch_size,
+            epochs=1,
+            sample_weight=weight,
+            validation=(x, labels),
+            **({"bptt_steps": 3} if readout_on == "every" else {}),
+        )
+        spread = np.broadcast_to(weight, labels.shape)
+        assert history["loss"] == pytest.approx([loss(model(x), labels, weight=spread)[0]], rel=1e-5)
+        assert history["val_loss"] == pytest.approx([loss(model(x), labels)[0]], rel=1e-5)
+
     def test_recompute_changes_no_bit(self, rng):
         x, y = make_data(rng)
         left, right = make_model("LSTM"), make_model("LSTM")
@@ -141,6 +181,14 @@ class TestTruncation:
         prediction, pullback = twin.vjp(x[7:], state)
         optim.Adam(twin, lr=0.02).step(pullback(losses.mse(prediction, y)[1]))
         assert_same_weights(model, twin)
+
+    @pytest.mark.parametrize("bptt_steps", [2, 5])
+    def test_on_the_last_state_only_gradients_are_cut(self, rng, bptt_steps):
+        x, y = make_data(rng)
+        options = {"batch_size": 23, "epochs": 1}
+        whole = train(make_model("LSTM", num_layers=2, dropout=0.5), x, y, **options)
+        cut = train(make_model("LSTM", num_layers=2, dropout=0.5), x, y, bptt_steps=bptt_steps, **options)
+        assert cut["loss"] == whole["loss"]
 
     def test_pieces_longer_than_the_series_change_nothing(self, rng):
         x, y = make_data(rng, "every")

@@ -59,16 +59,37 @@ class TestResuming:
 
         def failing(prediction, target, weight=None):
             calls.append(0)
-            if len(calls) == 5:
+            if len(calls) == 9 + 5:
                 raise RuntimeError("the disk is full")
             return losses.mse(prediction, target, weight=weight)
 
         whole, cut, resumed = make_model(), make_model(), make_model()
-        expected = train(whole, x, y)
+        expected = train(whole, x, y, loss=failing)
         with pytest.raises(RuntimeError, match="the disk is full"):
             train(cut, x, y, loss=failing, checkpoint_path=path)
-        assert train(resumed, x, y, checkpoint_path=path, resume=True) == expected
+        assert train(resumed, x, y, loss=failing, checkpoint_path=path, resume=True) == expected
         assert_same_weights(resumed, whole)
+
+    def test_a_run_that_fails_at_once_leaves_the_file_of_an_earlier_one(self, rng, tmp_path):
+        x, y = make_data(rng)
+        path = tmp_path / "run.safetensors"
+        train(make_model(), x, y, checkpoint_path=path)
+        before = path.read_bytes()
+        with pytest.raises(ValueError, match=r"losses\.mse") as caught:
+            train(make_model(), x, y[:, 0], checkpoint_path=path)
+        assert caught.value.__notes__[0].startswith("In epoch 1, batch 1: rows [")
+        assert path.read_bytes() == before
+
+    def test_a_run_that_was_stopped_early_stays_stopped(self, rng, tmp_path):
+        x, y = make_data(rng)
+        path = tmp_path / "run.safetensors"
+        options = {"validation": (x, -y), "epochs": 50, "checkpoint_path": path}
+        first, second = make_model(), make_model()
+        history = train(first, x, y, callbacks=[callbacks.EarlyStopping(patience=2)], **options)
+        again = train(second, x, y, callbacks=[callbacks.EarlyStopping(patience=2)], resume=True, **options)
+        assert again == history
+        assert again.stopped.startswith("early stopping")
+        assert_same_weights(first, second)
 
     def test_a_finished_run_can_be_prolonged(self, rng, tmp_path):
         x, y = make_data(rng)
@@ -85,6 +106,30 @@ class TestResuming:
         train(left, x, y)
         train(right, x, y, checkpoint_path=tmp_path / "new.safetensors", resume=True)
         assert_same_weights(left, right)
+
+    @pytest.mark.parametrize(
+        ("change", "name"),
+        [
+            ({"loss": losses.mae}, "loss"),
+            ({"max_norm": 1.0}, "max_norm"),
+            ({"validation": True}, "validation"),
+            ({"shift": 1.0}, "data's digest"),
+            ({"betas": (0.5, 0.9)}, "optimizer"),
+        ],
+    )
+    def test_a_run_with_other_data_or_arguments_is_refused(self, rng, tmp_path, change, name):
+        x, y = make_data(rng)
+        path = tmp_path / "run.safetensors"
+        train(make_model(), x, y, checkpoint_path=path)
+        model = make_model()
+        options = dict(change)
+        if "betas" in options:
+            options["optimizer"] = optim.Adam(model, lr=0.02, betas=options.pop("betas"))
+        if "validation" in options:
+            options["validation"] = (x, y)
+        with pytest.raises(ValueError, match=f"belongs to another run: its {name} is"):
+            train(model, x + options.pop("shift", 0.0), y, checkpoint_path=path, resume=True, **options)
+        assert_same_weights(model, make_model())
 
     def test_another_run_is_refused(self, rng, tmp_path):
         x, y = make_data(rng)
@@ -118,7 +163,7 @@ class Say(numrnn.callbacks.Callback):
         if run.epoch == 2 and run.batch == 1:
             print("ready", flush=True)
 history = numrnn.fit(model, np.ones((11, 23, 2)), np.ones((23, 1)), loss=numrnn.losses.mse, batch_size=2, epochs=10**6,
-                     optimizer=numrnn.optim.Adam(model), callbacks=[Say()], progress=False, checkpoint_path=sys.argv[1])
+                     optimizer=numrnn.optim.Adam(model), callbacks=[Say()], progress=True, checkpoint_path=sys.argv[1])
 print(history.stopped, len(history) > 1, model(np.ones((3, 1, 2))).shape)
 """
         path = tmp_path / "run.safetensors"
@@ -156,6 +201,15 @@ class TestCallbacks:
         for name, value in kept[stopping.best_epoch - 1].items():
             np.testing.assert_array_equal(model.parameters[name], value)
 
+    def test_early_stopping_can_be_used_again(self, rng):
+        x, y = make_data(rng)
+        stopping = callbacks.EarlyStopping(patience=2)
+        train(make_model(), x, np.zeros_like(y), epochs=5, callbacks=[stopping])
+        second, alone = make_model(), make_model()
+        again = train(second, x, y + 10.0, epochs=5, callbacks=[stopping])
+        assert again == train(alone, x, y + 10.0, epochs=5, callbacks=[callbacks.EarlyStopping(patience=2)])
+        assert_same_weights(second, alone)
+
     def test_early_stopping_of_a_maximum(self, rng):
         x, y = make_data(rng)
         stopping = callbacks.EarlyStopping(patience=0, monitor="loss", mode="max")
@@ -165,9 +219,9 @@ class TestCallbacks:
     def test_checkpoint_writes_models_that_load(self, rng, tmp_path):
         x, y = make_data(rng)
         model = make_model()
-        train(model, x, y, epochs=4, callbacks=[callbacks.Checkpoint(tmp_path / "{epoch}.safetensors", every=2)])
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["2.safetensors", "4.safetensors"]
-        assert_same_weights(model, numrnn.load(tmp_path / "4.safetensors"))
+        train(model, x, y, epochs=4, callbacks=[callbacks.Checkpoint(tmp_path / "{epoch:02d}.safetensors", every=2)])
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["02.safetensors", "04.safetensors"]
+        assert_same_weights(model, numrnn.load(tmp_path / "04.safetensors"))
 
     def test_checkpoint_of_the_best(self, rng, tmp_path):
         x, y = make_data(rng)

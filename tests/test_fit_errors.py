@@ -16,6 +16,10 @@ class TestErrors:
         [
             ({"model": numrnn.GRU(2, 7)}, TypeError, "`model` should be a SequenceModel, got GRU"),
             ({"optimizer": "adam"}, TypeError, "`optimizer` should be an optimiser, got str 'adam'"),
+            ({"optimizer": optim.Adam}, TypeError, "`optimizer` should be an optimiser, got ABCMeta|got type"),
+            ({"progress": 0}, ValueError, '`progress` should be "auto", True or False, got int 0'),
+            ({"y": np.array(["a"] * 23)}, TypeError, "`y` does not hold numbers"),
+            ({"y": ["a"] * 23}, TypeError, "`y` does not hold numbers"),
             ({"optimizer": optim.Adam(make_model())}, ValueError, "`optimizer` was made for another model"),
             ({"loss": "mse"}, TypeError, "`loss` should be a function"),
             ({"epochs": -1}, ValueError, "`epochs` should be an int of 0 or more"),
@@ -74,10 +78,20 @@ class TestErrors:
         with pytest.raises(ValueError, match="`x` has no steps"):
             train(model, x, y, lengths=np.zeros(23, int))
 
+    def test_targets_of_a_list_have_the_same_axes(self, rng):
+        x, y = make_data(rng, "every")
+        rows, targets = list(x.swapaxes(0, 1)), list(y.swapaxes(0, 1))
+        targets[3] = np.concatenate([targets[3]] * 2, axis=1)
+        with pytest.raises(ValueError, match=r"`y\[3\]` has shape \(11, 2\), and `y\[0\]` \(11, 1\)"):
+            train(make_model(readout_on="every"), rows, targets)
+
     def test_truncation_that_makes_no_sense_is_refused_with_the_reason(self, rng):
         x, y = make_data(rng)
         with pytest.raises(NotImplementedError, match="rows of different lengths do not end together"):
             train(make_model(), x, y, bptt_steps=3, lengths=rng.integers(1, 12, 23))
+        learned = numrnn.SequenceModel(numrnn.GRU(2, 7), numrnn.Linear(7, 1), learn_initial_state=True)
+        with pytest.raises(NotImplementedError, match="later pieces begin with a state that is carried"):
+            train(learned, x, y, bptt_steps=3)
         with pytest.raises(NotImplementedError, match="bidirectional layer"):
             train(make_model(bidirectional=True), x, y, bptt_steps=3)
 
@@ -100,8 +114,12 @@ class TestErrors:
             callbacks.EarlyStopping(monitor=3)
         with pytest.raises(FileNotFoundError, match="does not exist"):
             callbacks.Checkpoint("/no/such/folder/a")
-        with pytest.raises(ValueError, match=r"`monitor` 'val_loss' is not recorded"):
+        with pytest.raises(ValueError, match="`monitor` is 'val_loss', and there are no validation data"):
             train(make_model(), x, y, callbacks=[callbacks.EarlyStopping(monitor="val_loss")])
+        with pytest.raises(ValueError, match=r"`monitor` 'score' is not recorded"):
+            train(make_model(), x, y, callbacks=[callbacks.EarlyStopping(monitor="score")])
+        with pytest.raises(ValueError, match="has braces that name no epoch"):
+            callbacks.Checkpoint("{step}.safetensors")
 
     def test_a_history_names_what_it_has(self, rng):
         x, y = make_data(rng)

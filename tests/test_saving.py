@@ -133,7 +133,8 @@ def test_flipped_bytes_give_an_error_or_other_numbers(path, rng):
     ("change", "text"),
     [
         (lambda _, it: it.update(version=2), "its format version is 2, and this numrnn reads 1"),
-        (lambda _, it: it.update(format="training"), "it is no model file of numrnn"),
+        (lambda _, it: it.update(format="training"), "it is a training run; pass it to fit"),
+        (lambda _, it: it.update(format="other"), "it is no model file of numrnn"),
         (lambda _, it: it.update(model=None), "a model's description is NoneType"),
         (lambda _, it: it["model"].update({"class": "Lambda"}), "'Lambda' is no class that a file may name"),
         (lambda _, it: it["model"].update({"class": ["LSTM"]}), "is no class that a file may name"),

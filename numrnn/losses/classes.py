@@ -88,6 +88,21 @@ def cross_entropy(
     return float(value), pair.given_back(d_prediction)
 
 
+def counted(
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+) -> float:
+    """What `cross_entropy` of these labels divides by: the sum of weights that count."""
+    labels = np.asarray(target)
+    weights = np.ones(labels.shape) if weight is None else np.broadcast_to(np.asarray(weight, np.float64), labels.shape)
+    if class_weight is not None and labels.size:
+        weights = weights * np.asarray(class_weight, np.float64).take(labels.astype(np.int64), mode="clip")
+    return float(np.sum(weights, where=labels != ignore_index))
+
+
 def softmax(x: ArrayLike) -> Array:
     """Probabilities from logits: exp(x) / sum(exp(x)) along the last axis, without overflow.
 

@@ -71,6 +71,9 @@ def read_known(
         if known is not None or (n_known and steps > 1):
             _refuse_known(head, known, steps, n_known)
         return np.zeros((1, 1, 1), dtype)
+    if isinstance(known, list | tuple) and len({getattr(row, "shape", ()) for row in known}) == 1:
+        if getattr(known[0], "ndim", 0) == 2:  # one array a row, as in a list of sequences
+            known = np.stack([real_array(row, head, "known") for row in known], axis=0 if batch_first else 1)
     array = real_array(known, head, "known")
     batch: Shape = () if unbatched else (n_rows,)
     wanted = [(*batch, n, n_known) if batch_first else (n, *batch, n_known) for n in (steps, steps - 1)]

@@ -69,6 +69,11 @@ class Optimizer(ABC):
         self._lr = not_negative(self._head, "lr", value)
 
     @property
+    def trained(self) -> tuple[str, ...]:
+        """Names of the weights that `step` changes."""
+        return tuple(self._slots)
+
+    @property
     @abstractmethod
     def _rule(self) -> Rule:
         """What computes a step."""
@@ -203,7 +208,12 @@ class Optimizer(ABC):
         super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_spare": {}, "_made": {}}
+        # a copy has running values of its own: the two arrays of a weight change places at each step
+        return self.__dict__ | {
+            "_slots": {name: slots.copy() for name, slots in self._slots.items()},
+            "_spare": {},
+            "_made": {},
+        }
 
     def __repr__(self) -> str:
         shown = ["lr", *self._shown, *(["freeze"] if self.freeze else [])]

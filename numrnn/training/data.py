@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from numrnn._errors import explain
 from numrnn._types import Shape
 from numrnn.engine.arrays import real_array
-from numrnn.engine.packed import PackedSequence
+from numrnn.engine.packed import as_packed
 from numrnn.nn.model import SequenceModel
 from numrnn.nn.packed import unpack_sequence
 from numrnn.nn.recurrent import Recurrent
@@ -42,9 +43,7 @@ class Data:
         self._head = head
         self._every = model.readout_on == "every"
         self.time_axis = self._time = 1 if layers_of(model)[0].batch_first else 0
-        if isinstance(x, PackedSequence):
-            x = unpack_sequence(x)
-            y = unpack_sequence(y) if isinstance(y, PackedSequence) else y
+        x, y = (unpack_sequence(as_packed(part)) if hasattr(part, "batch_sizes") else part for part in (x, y))
         self._listed = isinstance(x, list | tuple) and any(getattr(row, "ndim", 0) == 2 for row in x)
         if self._listed:
             self._read_list(x, y, lengths, names)
@@ -53,8 +52,9 @@ class Data:
         if self.n_rows == 0:
             raise ValueError(explain(head, f"`{names[0]}` has no rows.", "There is nothing to learn from."))
         self._weight = None if weight is None else self._read_weight(weight, names[3])
-        if self._every and not np.any(self.lengths):
-            raise ValueError(explain(head, f"`{names[0]}` has no steps.", "There is nothing to learn from."))
+        if self._every and not np.any(self.lengths if self._weight is None else self.lengths * self._weight):
+            counting = "" if self._weight is None else f" in rows whose `{names[3]}` is more than 0"
+            raise ValueError(explain(head, f"`{names[0]}` has no steps{counting}.", "There is nothing to learn from."))
 
     def _read_list(self, x: Any, y: Any, lengths: object, names: Sequence[str]) -> None:
         if lengths is not None:
@@ -83,6 +83,9 @@ class Data:
             if target.ndim == 0 or len(target) != len(row):
                 problem = f"`{names[1]}[{k}]` has shape {target.shape}, expected {len(row)} steps."
                 raise ValueError(explain(self._head, problem, f"{names[0]}[{k}].shape = {row.shape}."))
+            if target.shape[1:] != self._y[0].shape[1:]:
+                problem = f"`{names[1]}[{k}]` has shape {target.shape}, and `{names[1]}[0]` {self._y[0].shape}."
+                raise ValueError(explain(self._head, problem, "Beside their steps all targets have the same axes."))
 
     def _row(self, row: Any, name: str) -> NDArray[Any]:
         array = real_array(row, self._head, name)
@@ -112,7 +115,7 @@ class Data:
         self.ragged = False
         if lengths is not None:
             self.lengths = self._read_lengths(lengths, steps, names[2], f"{names[0]}.shape = {x.shape} read as {axes}.")
-            self.ragged = bool(np.any(self.lengths != steps))
+            self.ragged = bool(np.any(self.lengths != self.lengths[0])) if self.n_rows else False
 
     def _read_lengths(self, lengths: Any, steps: int, name: str, read: str) -> NDArray[np.int64]:
         array = real_array(lengths, self._head, name)
@@ -127,6 +130,9 @@ class Data:
         return array.astype(np.int64)
 
     def _target(self, y: Any, name: str) -> NDArray[Any]:
+        if getattr(np.asarray(y) if isinstance(y, list | tuple) else y, "dtype", np.dtype(float)).kind in "USO":
+            advice = f"Labels are integers from 0: np.unique({name}, return_inverse=True)[1] makes them of names."
+            raise TypeError(explain(self._head, f"`{name}` does not hold numbers.", advice))
         array = real_array(y, self._head, name)
         return array.astype(np.int64) if array.dtype.kind == "b" else array
 
@@ -172,14 +178,25 @@ class Data:
                 weight = valid.astype(np.float64)
         return Batch(x, y, lengths if ragged else None, weight, total)
 
-    def part(self, batch: Batch, begin: int, end: int) -> Batch:
-        """Steps `begin` to before `end` of a batch that has a target at every step."""
+    def part(self, batch: Batch, begin: int, end: int, *, y: bool = True) -> Batch:
+        """Steps `begin` to before `end` of a batch; `y`: whether targets and weights have steps too."""
         cut = (slice(None),) * self._time + (slice(begin, end),)
-        weight = None if batch.weight is None else batch.weight[cut]
         x = batch.x[cut]
+        if not y:
+            return batch._replace(x=x)
+        weight = None if batch.weight is None else batch.weight[cut]
         lengths = None if batch.lengths is None else np.clip(batch.lengths - begin, 0, x.shape[self._time])
         total = float(x.shape[0] * x.shape[1]) if weight is None else float(weight.sum())
         return Batch(x, batch.y[cut], lengths, weight, total)
+
+    def digest(self) -> int:
+        """A number that follows from all rows, targets, lengths and weights."""
+        held = [*self._x, *self._y] if self._listed else [self._x, self._y]
+        crc = zlib.crc32(self.lengths.data)
+        for array in [*held, self._weight]:
+            if array is not None:
+                crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, crc)
+        return crc
 
     def n_steps(self, batch: Batch) -> int:
         """Steps of a batch, padding included."""

@@ -19,6 +19,7 @@ from numrnn._types import ArrayLike
 from numrnn.callbacks import Callback
 from numrnn.nn.arguments import count, flag, not_yet, number, recomputation, seed_number
 from numrnn.nn.model import SequenceModel
+from numrnn.optim import Optimizer, ReduceOnPlateau, WarmupCosine
 from numrnn.training.data import Data, layers_of
 from numrnn.training.history import History
 from numrnn.training.progress import announce_compilation, make_progress
@@ -73,9 +74,10 @@ def fit(
     lengths : array of int (N,), optional
         Steps of each row of an array x; the rest is padding.
     sample_weight : array (N,), optional
-        One a row, 0 or more; it enters the mean of the loss.
+        One a row, 0 or more: what it counts in the mean loss of its batch. Where nothing counts, no step is taken.
     schedule : WarmupCosine or ReduceOnPlateau, optional
-        Of `numrnn.optim`; moved on after each batch or epoch, as it says.
+        Of `numrnn.optim`; moved on after each step of the optimiser, of which a batch has several with `bptt_steps`, or
+        after each epoch, as it says.
     validation : (x, y), (x, y, lengths) or (x, y, lengths, sample_weight), optional
         Data whose loss is computed after each epoch, without dropout.
     callbacks : sequence of Callback
@@ -101,6 +103,7 @@ def fit(
         fails. It holds the weights, the optimiser, the schedule, callbacks, the history and the place in the epoch.
     resume : bool
         Whether to continue from `checkpoint_path` if that file exists, with the bits of a run that was not interrupted.
+        Data and arguments must be those of the first run; `epochs` may be more.
 
     Returns
     -------
@@ -117,7 +120,8 @@ def fit(
     ImportError
         `checkpoint_path` without safetensors.
     NotImplementedError
-        `bptt_steps` with `readout_on` "mean" or "max", or with "last" and rows of different lengths.
+        `bptt_steps` with `readout_on` "mean" or "max", with "last" and rows of different lengths, with
+        `learn_initial_state`, or with layers of two directions.
 
     Notes
     -----
@@ -163,7 +167,7 @@ def fit(
     flag("fit", "resume", resume)
     if resume and options.checkpoint_path is None:
         raise ValueError(explain("fit", "`resume` is True, but `checkpoint_path` is None.", "Pass the file's path."))
-    if progress not in ("auto", True, False):
+    if not isinstance(progress, bool) and progress != "auto":
         raise ValueError(explain("fit", f'`progress` should be "auto", True or False, got {kind_of(progress)}.'))
     run = Run(
         model=model,
@@ -175,13 +179,12 @@ def fit(
         callbacks=_read_callbacks(callbacks),
         progress=make_progress(False, "fit", options.epochs),
     )
-    path = options.checkpoint_path
-    if resume and path is not None and path.exists():
-        run.resume(path, given_seed)
+    if resume:
+        run.resume(given_seed)
     if progress is not False:
         announce_compilation({layer.signature.cell for layer in layers_of(model)})
         run.progress = make_progress(progress, "fit", options.epochs, run.epoch)
-    with _ctrl_c(run):
+    with _ctrl_c(run, said=progress is not False):
         run.train()
     return run.history
 
@@ -190,7 +193,7 @@ def _check_model(model: object, optimizer: Any) -> None:
     if not isinstance(model, SequenceModel):
         advice = 'Put a layer into one, with or without a head: SequenceModel(layer, None, readout_on="every").'
         raise TypeError(explain("fit", f"`model` should be a SequenceModel, got {kind_of(model)}.", advice))
-    if not hasattr(optimizer, "step") or not hasattr(optimizer, "lr"):
+    if not isinstance(optimizer, Optimizer):
         advice = "Pass an instance: numrnn.optim.Adam(model, lr=1e-3)."
         raise TypeError(explain("fit", f"`optimizer` should be an optimiser, got {kind_of(optimizer)}.", advice))
     if optimizer.model is not model:
@@ -204,6 +207,9 @@ def _check_truncation(model: SequenceModel, data: Data) -> None:
     if model.readout_on == "last" and data.ragged:
         reason = "rows of different lengths do not end together"
         raise not_yet("fit", "bptt_steps", reason, "Pass recompute=True, which saves memory and keeps gradients exact.")
+    if model.learn_initial_state:
+        reason = "later pieces begin with a state that is carried, and say nothing of the one that is learned"
+        raise not_yet("fit", "bptt_steps", f"with learn_initial_state {reason}", "Pass recompute=True instead.")
     if any(layer.signature.num_directions == 2 for layer in layers_of(model)):
         problem = "`bptt_steps` with a bidirectional layer: its reverse half begins at the end of the sequence."
         raise NotImplementedError(explain("fit", problem, "Pass recompute=True, or make it with bidirectional=False."))
@@ -221,7 +227,7 @@ def _read_max_norm(max_norm: object) -> float | None:
 def _read_schedule(schedule: Any, optimizer: Any) -> Any:
     if schedule is None:
         return None
-    if getattr(schedule, "every", None) not in ("batch", "epoch") or not hasattr(schedule, "step"):
+    if not isinstance(schedule, WarmupCosine | ReduceOnPlateau):
         advice = "Pass an instance of numrnn.optim.WarmupCosine or ReduceOnPlateau."
         raise TypeError(explain("fit", f"`schedule` should be a schedule, got {kind_of(schedule)}.", advice))
     if schedule.optimizer is not optimizer:
@@ -247,7 +253,7 @@ def _read_validation(model: SequenceModel, data: Data, validation: Any) -> Data 
 def _read_callbacks(callbacks: Any) -> list[Callback]:
     if isinstance(callbacks, Callback):
         callbacks = [callbacks]
-    read = list(callbacks)
+    read = [] if callbacks is None else list(callbacks)
     for callback in read:
         if not isinstance(callback, Callback):
             advice = "Derive yours from numrnn.callbacks.Callback, and pass an instance."
@@ -260,7 +266,7 @@ def _draw_seed() -> int:
 
 
 @contextlib.contextmanager
-def _ctrl_c(run: Run) -> Iterator[None]:
+def _ctrl_c(run: Run, *, said: bool) -> Iterator[None]:
     """Let the first Ctrl-C end the run after the present batch; the second does what it did before."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -270,7 +276,8 @@ def _ctrl_c(run: Run) -> Iterator[None]:
     def stop(_signal: int, _frame: object) -> None:
         run.interrupt()
         signal.signal(signal.SIGINT, before)
-        print("fit: ends after this batch; Ctrl-C again stops at once", file=sys.stderr, flush=True)
+        if said:
+            print("fit: ends after this batch; Ctrl-C again stops at once", file=sys.stderr, flush=True)
 
     if before is None:  # a handler that is not Python's: it could not be put back
         yield

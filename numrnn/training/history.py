@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, final
 
 from numrnn._errors import explain
@@ -63,6 +64,13 @@ class History:
     def keys(self) -> list[str]:
         """Names of what was recorded."""
         return list(self._columns)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def _restore(self, seed: int, columns: dict[str, list[float]], stopped: str | None) -> None:
+        """Become the history of a run that goes on."""
+        self.seed, self._columns, self.stopped = seed, columns, stopped
 
     def _append(self, row: dict[str, float]) -> None:
         """Add one epoch."""

@@ -80,7 +80,8 @@ class Bar:
     """tqdm's bar over epochs, with the batch within."""
 
     def __init__(self, tqdm: Any, title: str, epochs: int, first: int = 0) -> None:
-        self._bar = tqdm(total=epochs, initial=first, desc=title, unit="epoch", file=sys.stderr)
+        shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} epochs [{elapsed}<{remaining}{postfix}]"
+        self._bar = tqdm(total=epochs, initial=first, desc=title, bar_format=shape, file=sys.stderr)
 
     def batch(self, done: int, of: int, epoch: int, loss: float) -> None:
         """Move the bar by the share of the epoch that is done."""
