@@ -1,0 +1,272 @@
+"""`from_onnx`: the layer or model that an ONNX graph describes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from numrnn._errors import explain
+from numrnn._types import Array
+from numrnn.cellspec import CELLS
+from numrnn.interop.onnx_files import library, read_model
+from numrnn.interop.onnx_graph import Direction, Followed, Head, follow
+from numrnn.interop.onnx_notes import Notes, read_notes
+from numrnn.interop.onnx_values import FEATURES, PIECES, Piece, Tensor
+from numrnn.nn.layers import GRU, LSTM, RNN
+from numrnn.nn.linear import Linear
+from numrnn.nn.model import SequenceModel
+from numrnn.nn.recurrent import Recurrent
+from numrnn.nn.reversed import Reversed
+
+__all__ = ["from_onnx"]
+
+Level: TypeAlias = list[Direction]
+"""The directions of one layer of a stack, forward first."""
+
+
+def from_onnx(source: str | os.PathLike[str] | Any) -> Recurrent | Reversed | SequenceModel:
+    """Load a recurrent model from ONNX.
+
+    Parameters
+    ----------
+    source : path or onnx.ModelProto
+        A graph of RNN, LSTM or GRU nodes, stacked or not, with the operators around them that rearrange numbers, and at
+        most one dense layer on top (Gemm, or MatMul and Add): as `to_onnx`, PyTorch's exporters and tf2onnx write them.
+
+    Returns
+    -------
+    RNN, LSTM or GRU
+        If the graph's outputs are those of a layer: all steps, last states, or both.
+    Reversed
+        If the only node has direction="reverse".
+    SequenceModel
+        With a dense head, or if the first output is the last step, or if the layers differ.
+
+    Raises
+    ------
+    ValueError
+        What is not understood: an operator, an attribute, an input, by the name of its node. Nothing is ignored. Also a
+        file that is malformed, larger than 2 GiB, or keeps its numbers in other files.
+    OSError
+        A file that does not exist or cannot be read.
+    TypeError
+        Neither a path nor a model.
+    ImportError
+        onnx is not installed.
+
+    Notes
+    -----
+    A layer is batch_first if the graph's input is (batch, time, features). Sizes of time and batch that an exporter
+    has frozen are free again. Initial states are zeros or inputs of the graph, which become the call's `state`. Only
+    what the outputs depend on is read. Dropout between layers is not part of a graph for inference; a file of `to_onnx`
+    names it in its metadata, with the layers that the nodes belong to.
+
+    Operators of versions 7 and later are read, in float32 and float64. `layout`, `clip`, peepholes, `input_forget`,
+    `sequence_lens` and unusual activations are refused: `numrnn.onnx_backend` evaluates them.
+
+    Examples
+    --------
+    >>> import numrnn
+    >>> layer = numrnn.GRU(4, 8, num_layers=2, batch_first=True)
+    >>> numrnn.to_onnx(layer, "layer.onnx")  # doctest: +SKIP
+    >>> numrnn.from_onnx("layer.onnx")  # doctest: +SKIP
+    GRU(input_size=4, hidden_size=8, num_layers=2, batch_first=True)
+    """
+    head = f"from_onnx({os.fspath(source)!r})" if isinstance(source, str | os.PathLike) else "from_onnx"
+    model, n_bytes = read_model(source, head)
+    newest = int(library(head).defs.onnx_opset_version())
+    found = follow(model, n_bytes, head, newest)
+    return _Assembly(found, read_notes(model, head)).model()
+
+
+class _Assembly:
+    """Layers and a head of the directions that a graph has."""
+
+    def __init__(self, found: Followed, notes: Notes | None) -> None:
+        self.found = found
+        self.notes = notes
+        self.batch_first = found.time_axis == 1
+
+    def model(self) -> Recurrent | Reversed | SequenceModel:
+        levels = self._levels()
+        top = [self.found.directions.index(each) for each in levels[-1]]
+        name, output = self._main_output(top)
+        stacks = self._stacks(levels)
+        for stack in stacks:
+            self._check_states(stack)
+        layers = [self._layer(stack, k) for k, stack in enumerate(stacks)]
+        kinds = [(piece.kind, piece.owner) for piece in output.pieces]
+        readout: Linear | None = None
+        if kinds[0][0] == "head":
+            reads = self.found.heads[output.pieces[0].owner]
+            readout, kinds = self._readout(reads), [(piece.kind, piece.owner) for piece in reads.reads.pieces]
+            every = self._reads_every(reads.node.head, kinds, top)
+            self._check_axes(name, output, every)
+        elif kinds == [("step", k) for k in top]:
+            every = True
+            if len(output.axes) < 4:
+                self._check_axes(name, output, True)
+        else:
+            every = not (kinds == [("h", k) for k in top] and self._is_last(output))
+        self._check_others(name, top)
+        reversed_nodes = [each for each in levels[0] if each.reverse and len(levels[0]) == 1]
+        if len(layers) == 1 and readout is None and every and not (self.notes and self.notes.is_model):
+            return Reversed(layers[0]) if reversed_nodes else layers[0]
+        if reversed_nodes:
+            problem = "its attribute `direction` is reverse, and a model with a head reads forward or in both directions."
+            raise reversed_nodes[0].node.refusal(problem)
+        listed = layers if len(layers) > 1 or (self.notes and self.notes.is_list) else layers[0]
+        return SequenceModel(listed, readout, readout_on="every" if every else "last")
+
+    def _levels(self) -> list[Level]:
+        """The directions from the bottom to the top of one stack."""
+        directions, left = self.found.directions, list(range(len(self.found.directions)))
+        if not directions:
+            raise self._refusal("its outputs depend on no RNN, LSTM or GRU node.")
+        levels: list[Level] = []
+        below: list[tuple[str, int]] = [("input", 0)]
+        while left:
+            level = [k for k in left if [(p.kind, p.owner) for p in directions[k].reads.pieces] == below]
+            found = sorted(level, key=lambda k: directions[k].reverse)
+            reverse = [directions[k].reverse for k in found]
+            if not found or reverse not in ([False], [True], [False, True]):
+                node = directions[(found or left)[-1]].node
+                raise node.refusal("it is no part of one stack: it reads not what the layer below gives, or not alone.")
+            level_cells = {(directions[k].cell, directions[k].hidden_size) for k in found}
+            if len(level_cells) > 1 or (levels and [each.reverse for each in levels[-1]] != reverse):
+                problem = "it differs in kind, size or direction from what it is joined with."
+                raise directions[found[-1]].node.refusal(problem)
+            levels.append([directions[k] for k in found])
+            left = [k for k in left if k not in found]
+            below = [("step", k) for k in found]
+        return levels
+
+    def _stacks(self, levels: list[Level]) -> list[list[Level]]:
+        """Levels that are one layer of ours; as the notes say, or as many together as possible."""
+        if self.notes is not None:
+            counts = self.notes.num_layers
+            if sum(counts) != len(levels):
+                raise self._refusal(f"its metadata speak of {sum(counts)} layers, its graph has {len(levels)}.")
+            starts = np.cumsum([0, *counts]).tolist()
+            stacks = [levels[start:end] for start, end in zip(starts, starts[1:], strict=False)]
+            if any(_kind(level) != _kind(stack[0]) for stack in stacks for level in stack):
+                raise self._refusal("its metadata call one layer what are nodes of different kinds or sizes.")
+            return stacks
+        stacks = []
+        for level in levels:
+            if stacks and _kind(stacks[-1][-1]) == _kind(level):
+                stacks[-1].append(level)
+            else:
+                stacks.append([level])
+        return stacks
+
+    def _check_states(self, stack: list[Level]) -> None:
+        """States are zero, or the rows of one input in order."""
+        directions = [each for level in stack for each in level]
+        for k in range(len(directions[0].state)):
+            given = [each.state[k] for each in directions]
+            if any(piece is not None for piece in given):
+                rows = [(piece.source, piece.owner) if piece else ("", -1) for piece in given]
+                if rows != [(rows[0][0], row) for row in range(len(directions))]:
+                    problem = "its initial state is not its own row of the same input as those of the nodes around."
+                    raise directions[-1].node.refusal(problem, "Rows are in the order of the nodes, forward first.")
+
+    def _layer(self, stack: list[Level], number: int) -> Recurrent:
+        first = stack[0][0]
+        directions = [each for level in stack for each in level]
+        bias = any("bias_ih" in each.weights for each in directions)
+        options: dict[str, Any] = {
+            "num_layers": len(stack),
+            "bias": bias,
+            "batch_first": self.batch_first,
+            "bidirectional": len(stack[0]) == 2,
+            "dtype": first.weights["weight_ih"].dtype,
+            "seed": 0,
+        }
+        if self.notes is not None and len(stack) > 1:
+            options["dropout"] = self.notes.dropout[number]
+        sizes = (first.weights["weight_ih"].shape[1], first.hidden_size)
+        if first.cell == "lstm":
+            layer: Recurrent = LSTM(*sizes, **options)
+        elif first.cell in ("gru", "gru_reset_before"):
+            layer = GRU(*sizes, **options, reset_after=first.cell == "gru")
+        else:
+            layer = RNN(*sizes, **options, nonlinearity=first.cell.removeprefix("rnn_"))
+        parameters: dict[str, Array] = {}
+        zeros = np.zeros(CELLS[first.cell].num_gates * first.hidden_size, first.weights["weight_ih"].dtype)
+        for number, level in enumerate(stack):
+            for each, suffix in zip(level, ("", "_reverse"), strict=False):
+                for name in ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if bias else ())):
+                    parameters[f"{name}_l{number}{suffix}"] = each.weights.get(name, zeros)
+        layer.load_state_dict(parameters)
+        return layer
+
+    def _readout(self, head: Head) -> Linear:
+        out_features, in_features = head.weight.shape
+        readout = Linear(in_features, out_features, head.bias is not None, dtype=head.weight.dtype, seed=0)
+        readout.load_state_dict({"weight": head.weight} | ({} if head.bias is None else {"bias": head.bias}))
+        return readout
+
+    def _main_output(self, top: list[int]) -> tuple[str, Tensor]:
+        """The dense layer's output, if there is one, or the top layer's steps, or the first."""
+        outputs = self.found.outputs
+        heads = [(name, tensor) for name, tensor in outputs if tensor.pieces[0].kind == "head"]
+        if len(heads) > 1:
+            raise self._refusal(f"its outputs {heads[0][0]!r} and {heads[1][0]!r} are of two dense layers; one is read.")
+        every = [("step", k) for k in top]
+        steps = [one for one in outputs if [(piece.kind, piece.owner) for piece in one[1].pieces] == every]
+        return (heads or steps or outputs)[0]
+
+    def _reads_every(self, node: str, kinds: list[tuple[str, int]], top: list[int]) -> bool:
+        """Whether a head reads every step, or else the last state."""
+        if kinds == [("step", k) for k in top]:
+            return True
+        if kinds == [("h", k) for k in top]:
+            return False
+        problem = "what it reads is neither all steps of the top layer nor its last state, all directions side by side."
+        advice = "A head on output[:, -1] of a bidirectional layer sees one step of the reverse direction, not its state."
+        extra = [advice] if "last step" in [kind for kind, _ in kinds] else []
+        raise ValueError(explain(node, problem, *extra))
+
+    def _check_axes(self, name: str, output: Tensor, every: bool) -> None:
+        """Time and batch of an output stand as in the input."""
+        atoms = [group for group in output.axes if group and group not in ((PIECES,), (FEATURES,), (PIECES, FEATURES))]
+        features = len(output.axes) == len(atoms) + 1 and output.holds(output.axes[-1])
+        axes = [int(group[0][-2]) if len(group) == 1 else -1 for group in atoms]
+        if not features or axes != ([0, 1] if every else [1 - self.found.time_axis]):
+            expected = "(batch, time, features)" if self.batch_first else "(time, batch, features)"
+            expected = expected if every else "(batch, features)"
+            raise self._refusal(f"the axes of its output {name!r} are not {expected}, as those of its input say.")
+
+    def _is_last(self, output: Tensor) -> bool:
+        """Whether states stand as `last_output` has them, without an axis for the layers."""
+        return len(output.axes) == 2 and output.holds(output.axes[-1])
+
+    def _check_others(self, main: str, top: list[int]) -> None:
+        """All outputs are results of the layers, or the head's."""
+        steps = {("step", k) for k in top}
+        for name, tensor in self.found.outputs:
+            for piece in tensor.pieces:
+                if name != main and piece.kind not in ("h", "c") and (piece.kind, piece.owner) not in steps:
+                    raise self._refusal(f"its output {name!r} is none that a layer has: {_named(piece)}.")
+            if name == main and {piece.kind for piece in tensor.pieces} - {"head", "step", "h", "c"}:
+                raise self._refusal(f"its output {name!r} is none that a layer has: {_named(tensor.pieces[0])}.")
+
+    def _refusal(self, problem: str, *advice: str) -> ValueError:
+        return ValueError(explain(self.found.head, problem, *advice))
+
+
+def _kind(level: Sequence[Direction]) -> tuple[Any, ...]:
+    """What levels of one layer of ours have in common."""
+    first = level[0]
+    sources = tuple(piece.source if piece else None for piece in first.state)
+    return first.cell, first.hidden_size, len(level), sources
+
+
+def _named(piece: Piece) -> str:
+    """A piece in words."""
+    words = {"input": "the input itself", "given": "an initial state", "step": "the steps of a lower layer"}
+    return words.get(piece.kind, f"the {piece.kind} of a direction")
