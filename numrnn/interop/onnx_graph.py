@@ -154,7 +154,9 @@ class _Follower:
         if not 0 < size <= self.budget:
             raise self._refusal(f"its input {name!r} has {size} features; a model says how many, as its weights do.")
         atoms = [f"{name}[{axis}]" for axis in range(3)]
-        sizes = [(atom, int(dim.dim_value) if dim.dim_value > 0 else atom) for atom, dim in zip(atoms, dims, strict=True)]
+        sizes = [
+            (atom, int(dim.dim_value) if dim.dim_value > 0 else atom) for atom, dim in zip(atoms, dims, strict=True)
+        ]
         if is_x:
             axes = ((atoms[0],), (atoms[1],), (FEATURES,))
             return Tensor((Piece("input", 0),), size, axes, tuple(sizes[:2]))
@@ -279,7 +281,9 @@ class _Follower:
             return [None] * rows
         if isinstance(value, np.ndarray):
             if value.any():
-                raise node.refusal(f"its input `{name}` is constant and not zero: a layer starts from zero or from an input.")
+                raise node.refusal(
+                    f"its input `{name}` is constant and not zero: a layer starts from zero or from an input."
+                )
             return [None] * rows
         stands = [group for group in value.axes if FEATURES not in group and group not in ((), (PIECES,))]
         right = len(value.axes) == 3 and value.axes[0] in ((), (PIECES,)) and len(stands) == 1

@@ -112,12 +112,12 @@ class _Assembly:
         else:
             every = not (kinds == [("h", k) for k in top] and self._is_last(output))
         self._check_others(name, top)
-        reversed_nodes = [each for each in levels[0] if each.reverse and len(levels[0]) == 1]
+        is_reverse = _is_reverse(levels[0])
         if len(layers) == 1 and readout is None and every and not (self.notes and self.notes.is_model):
-            return Reversed(layers[0]) if reversed_nodes else layers[0]
-        if reversed_nodes:
-            problem = "its attribute `direction` is reverse, and a model with a head reads forward or in both directions."
-            raise reversed_nodes[0].node.refusal(problem)
+            return Reversed(layers[0]) if is_reverse else layers[0]
+        if is_reverse:
+            problem = "its attribute `direction` is reverse, and models read forward or in both directions."
+            raise levels[0][0].node.refusal(problem)
         listed = layers if len(layers) > 1 or (self.notes and self.notes.is_list) else layers[0]
         return SequenceModel(listed, readout, readout_on="every" if every else "last")
 
@@ -136,7 +136,7 @@ class _Assembly:
                 node = directions[(found or left)[-1]].node
                 raise node.refusal("it is no part of one stack: it reads not what the layer below gives, or not alone.")
             level_cells = {(directions[k].cell, directions[k].hidden_size) for k in found}
-            if len(level_cells) > 1 or (levels and [each.reverse for each in levels[-1]] != reverse):
+            if len(level_cells) > 1 or (levels and (reverse == [True]) != (_is_reverse(levels[-1]))):
                 problem = "it differs in kind, size or direction from what it is joined with."
                 raise directions[found[-1]].node.refusal(problem)
             levels.append([directions[k] for k in found])
@@ -184,7 +184,7 @@ class _Assembly:
             "batch_first": self.batch_first,
             "bidirectional": len(stack[0]) == 2,
             "dtype": first.weights["weight_ih"].dtype,
-            "seed": 0,
+            "seed": None,
         }
         if self.notes is not None and len(stack) > 1:
             options["dropout"] = self.notes.dropout[number]
@@ -206,7 +206,7 @@ class _Assembly:
 
     def _readout(self, head: Head) -> Linear:
         out_features, in_features = head.weight.shape
-        readout = Linear(in_features, out_features, head.bias is not None, dtype=head.weight.dtype, seed=0)
+        readout = Linear(in_features, out_features, head.bias is not None, dtype=head.weight.dtype)
         readout.load_state_dict({"weight": head.weight} | ({} if head.bias is None else {"bias": head.bias}))
         return readout
 
@@ -215,7 +215,9 @@ class _Assembly:
         outputs = self.found.outputs
         heads = [(name, tensor) for name, tensor in outputs if tensor.pieces[0].kind == "head"]
         if len(heads) > 1:
-            raise self._refusal(f"its outputs {heads[0][0]!r} and {heads[1][0]!r} are of two dense layers; one is read.")
+            raise self._refusal(
+                f"its outputs {heads[0][0]!r} and {heads[1][0]!r} are of two dense layers; one is read."
+            )
         every = [("step", k) for k in top]
         steps = [one for one in outputs if [(piece.kind, piece.owner) for piece in one[1].pieces] == every]
         return (heads or steps or outputs)[0]
@@ -227,7 +229,9 @@ class _Assembly:
         if kinds == [("h", k) for k in top]:
             return False
         problem = "what it reads is neither all steps of the top layer nor its last state, all directions side by side."
-        advice = "A head on output[:, -1] of a bidirectional layer sees one step of the reverse direction, not its state."
+        advice = (
+            "A head on output[:, -1] of a bidirectional layer sees one step of the reverse direction, not its state."
+        )
         extra = [advice] if "last step" in [kind for kind, _ in kinds] else []
         raise ValueError(explain(node, problem, *extra))
 
@@ -257,6 +261,10 @@ class _Assembly:
 
     def _refusal(self, problem: str, *advice: str) -> ValueError:
         return ValueError(explain(self.found.head, problem, *advice))
+
+
+def _is_reverse(level: Level) -> bool:
+    return [each.reverse for each in level] == [True]
 
 
 def _kind(level: Sequence[Direction]) -> tuple[Any, ...]:

@@ -79,7 +79,9 @@ def _reshape(node: Node, values: Sequence[Value | None], allow: Allow) -> list[V
     if isinstance(value, Tensor):
         found = value.reshaped(wanted)
         if found is None:
-            raise node.refusal(f"it makes {_shown(wanted)} of {_shown(dims)}, which cuts or merges axes in no known way.")
+            raise node.refusal(
+                f"it makes {_shown(wanted)} of {_shown(dims)}, which cuts or merges axes in no known way."
+            )
         return [found]
     assert isinstance(value, np.ndarray)
     return [value.reshape([int(dim) for dim in wanted])]

@@ -73,7 +73,9 @@ class Tensor:
         sizes = [self.atom_size(atom) for atom in group]
         if len(sizes) == 1:
             return sizes[0]
-        return math.prod(size for size in sizes if isinstance(size, int)) if _known(sizes) else "*".join(map(str, sizes))
+        return (
+            math.prod(size for size in sizes if isinstance(size, int)) if _known(sizes) else "*".join(map(str, sizes))
+        )
 
     def holds(self, group: Group) -> bool:
         """Whether an axis has all features of all pieces, and nothing else."""
