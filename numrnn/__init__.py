@@ -31,9 +31,11 @@ from numrnn.nn.packed import (
 from numrnn.nn.reversed import Reversed
 
 if TYPE_CHECKING:
-    from numrnn import callbacks
+    from numrnn import callbacks, onnx_backend
     from numrnn._info import info
     from numrnn._warmup import warmup
+    from numrnn.interop.onnx_export import to_onnx
+    from numrnn.interop.onnx_import import from_onnx
     from numrnn.interop.saving import load, save
     from numrnn.training import History, fit
 
@@ -52,10 +54,12 @@ __all__ = [
     "__version__",
     "callbacks",
     "fit",
+    "from_onnx",
     "get_num_threads",
     "info",
     "load",
     "losses",
+    "onnx_backend",
     "optim",
     "pack_padded_sequence",
     "pack_sequence",
@@ -63,6 +67,7 @@ __all__ = [
     "pad_sequence",
     "save",
     "set_num_threads",
+    "to_onnx",
     "unpack_sequence",
     "unpad_sequence",
     "warmup",
@@ -75,9 +80,12 @@ _ON_FIRST_USE = {
     "callbacks": "numrnn.callbacks",
     "fit": "numrnn.training",
     "info": "numrnn._info",
+    "from_onnx": "numrnn.interop.onnx_import",
     "load": "numrnn.interop.saving",
+    "onnx_backend": "numrnn.onnx_backend",
     "plot": "numrnn.plot",
     "save": "numrnn.interop.saving",
+    "to_onnx": "numrnn.interop.onnx_export",
     "warmup": "numrnn._warmup",
 }
 """What most programs never ask for, and its module: a module of that name, or what has that name in it."""

@@ -105,7 +105,9 @@ def random_case(rng: np.random.Generator, op: str, dtype: str = "float32", *, pl
         (name, *(next(values, table[name]) if name in table else 0.0 for table, values in zip((ALPHA, BETA), given)))  # noqa: B905
         for name in names
     ]
-    without = [name for table, values in ((ALPHA, alpha), (BETA, beta)) for name in _takers(table, names)[len(values) :]]
+    without = [
+        name for table, values in ((ALPHA, alpha), (BETA, beta)) for name in _takers(table, names)[len(values) :]
+    ]
     per = len(PER_DIRECTION[op])
     outputs = ["Y", "Y_h", "Y_c"] if op == "LSTM" else ["Y", "Y_h"]
     activations = [handed[k * per : (k + 1) * per] for k in range(D)]

@@ -59,8 +59,8 @@ def to_onnx(
     -----
     Input `x`: (time, batch, features), or (batch, time, features) if batch_first, both free; with state also `h_0` and,
     of an LSTM, `c_0`. Outputs `output`, `h_n` and, of an LSTM, `c_n`, as a call gives them; of a model `output` is its
-    prediction. States of a list of layers are numbered, `h_n_0`, `h_n_1`, .... One node a layer of the stack, `layout` 0,
-    operators of version 14. Weights have the bits of the model's; `from_onnx` restores it.
+    prediction. States of a list of layers are numbered, `h_n_0`, `h_n_1`, .... A stack has a node for each layer, with
+    `layout` 0 and of version 14. Weights have the bits of the model's; `from_onnx` restores it.
 
     Examples
     --------

@@ -68,7 +68,7 @@ def read_model(source: object, head: str) -> tuple[Any, int]:
 
 
 def read_tensor(tensor: Any, head: str) -> NDArray[Any]:
-    """The numbers of a tensor inside the file, native and read-only; its sizes are compared with what is stored first."""
+    """The numbers of a tensor inside the file, read-only; its sizes are compared with what is stored first."""
     kind, sizes = tensor.data_type, tuple(tensor.dims)
     what = f"tensor {tensor.name!r}"
     if kind not in _DTYPES:

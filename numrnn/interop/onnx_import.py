@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -151,7 +152,7 @@ class _Assembly:
             if sum(counts) != len(levels):
                 raise self._refusal(f"its metadata speak of {sum(counts)} layers, its graph has {len(levels)}.")
             starts = np.cumsum([0, *counts]).tolist()
-            stacks = [levels[start:end] for start, end in zip(starts, starts[1:], strict=False)]
+            stacks = [levels[start:end] for start, end in pairwise(starts)]
             if any(_kind(level) != _kind(stack[0]) for stack in stacks for level in stack):
                 raise self._refusal("its metadata call one layer what are nodes of different kinds or sizes.")
             return stacks

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numrnn._types import Array
-from numrnn.cellspec import CELLS, CellSpec
+from numrnn.cellspec import CellSpec
 from numrnn.interop.onnx_node import Node
 
 __all__ = ["GATES", "OPERATORS", "Activation", "Recurrence", "from_onnx_order", "read_recurrence", "to_onnx_order"]

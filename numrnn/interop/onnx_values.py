@@ -1,8 +1,8 @@
 """What is known of a tensor of a graph without running it: whose numbers stand where.
 
 A recurrent model moves numbers about and computes with them in few places. So a tensor is described by its `pieces`,
-each the output, a last state or an input of one direction of one node, and by its axes. An axis is a group of atoms: the
-time or batch axis of the graph's input, `PIECES` (which piece) and `FEATURES` (which number of a piece). Transposes,
+each the output, a last state or an input of one direction of one node, and by its axes. An axis is a group of atoms:
+the time or batch of the graph's input, `PIECES` (which piece) and `FEATURES` (which number of a piece). Transposes,
 reshapes, splits and concatenations only rearrange the two, and what a graph means can be read off its outputs.
 """
 
@@ -48,7 +48,7 @@ class Zeros:
 class Tensor:
     """A tensor whose numbers come from the graph's input.
 
-    `sizes` are those of its time and batch axes; `time` is the atom of time, once a recurrent node has said which it is.
+    `sizes` are those of its time and batch axes; `time` is the atom of time, once a recurrent node has said it.
     """
 
     pieces: tuple[Piece, ...]

@@ -122,5 +122,3 @@ def _step(recurrence: Recurrence, direction: int, weights: Mapping[str, Array]) 
         return ((1.0 - z) * activated(1, of_x[:, last] + of_h) + z * h,)
 
     return {"RNN": rnn, "LSTM": lstm, "GRU": gru}[recurrence.op]
-
-

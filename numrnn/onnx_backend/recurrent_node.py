@@ -86,9 +86,8 @@ class RecurrentNode:
     def _layer(self, cell: str, weights: dict[str, Array]) -> Recurrent | Reversed:
         """The layer with these weights; the last one made, if they are its."""
         made = self._made
-        if made is not None and made[0].keys() == weights.keys():
-            if all(old.dtype == weights[name].dtype and np.array_equal(old, weights[name]) for name, old in made[0].items()):
-                return made[1]
+        if made is not None and _same(made[0], weights):
+            return made[1]
         spec, w = CELLS[cell], weights["W"]
         rows = w.shape[1]
         options: dict[str, Any] = {
@@ -155,3 +154,10 @@ class RecurrentNode:
             raise self._node.refusal(f"its input `sequence_lens` should hold integers from 0 to {n_steps}.")
         names = ("initial_h", "initial_c") if known.op == "LSTM" else ("initial_h",)
         return lengths, [given.get(name) for name in names]
+
+
+def _same(old: dict[str, Array], new: dict[str, Array]) -> bool:
+    """Whether weights have the same names, types and numbers."""
+    if old.keys() != new.keys():
+        return False
+    return all(value.dtype == new[name].dtype and np.array_equal(value, new[name]) for name, value in old.items())
