@@ -89,7 +89,7 @@ def assert_agrees(torch, module, loaded, shapes, rng):
 @pytest.mark.parametrize("dynamic", [True, False], ids=["free", "frozen"])
 @pytest.mark.parametrize("cell", ["RNN", "LSTM", "GRU"])
 def test_random_models_of_the_older_exporter_load(torch, rng, cell, dynamic):
-    for _ in range(8):
+    for _ in range(5):
         module = random_module(torch, rng, cell)
         x = torch.zeros(4, 3, module.layer.input_size)
         loaded = numrnn.from_onnx(exported(torch, module, x, dynamo=False, dynamic=dynamic))
@@ -100,7 +100,7 @@ def test_random_models_of_the_older_exporter_load(torch, rng, cell, dynamic):
 @pytest.mark.parametrize("cell", ["LSTM", "GRU"])
 def test_random_models_of_the_newer_exporter_load(torch, rng, cell, dynamic):
     pytest.importorskip("onnxscript")
-    for _ in range(2):
+    for _ in range(1):
         module = random_module(torch, rng, cell)
         x = torch.zeros(4, 3, module.layer.input_size)
         loaded = numrnn.from_onnx(exported(torch, module, x, dynamo=True, dynamic=dynamic))
@@ -140,5 +140,5 @@ def test_unrolled_models_are_refused_with_the_way_out(torch):
     """The newer exporter writes torch.nn.RNN as single steps."""
     pytest.importorskip("onnxscript")
     model = exported(torch, torch.nn.RNN(3, 4), torch.zeros(2, 3, 3), dynamo=True, dynamic=False)
-    with pytest.raises(ValueError, match="unrolls torch.nn.RNN into single steps; with dynamo=False it writes a node"):
+    with pytest.raises(ValueError, match=r"unrolls torch\.nn\.RNN into single steps; with dynamo=False"):
         numrnn.from_onnx(model)

@@ -99,12 +99,12 @@ def type_name(kind: int) -> str:
 
 
 def _read_bytes(path: Path, head: str) -> bytes:
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():  # opening a pipe would wait for who writes into it
+        raise ValueError(explain(head, "it is no regular file."))
     with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(explain(head, "it is no regular file."))
-        if status.st_size > MAX_BYTES:
-            raise ValueError(explain(head, f"it has {status.st_size} bytes, and an ONNX file has {MAX_BYTES} at most."))
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_BYTES:
+            raise ValueError(explain(head, f"it has {size} bytes, and an ONNX file has {MAX_BYTES} at most."))
         return file.read(MAX_BYTES)
 
 

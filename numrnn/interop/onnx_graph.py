@@ -78,7 +78,7 @@ class _Follower:
         self.graph, self.head = model.graph, head
         self.found = Followed(head)
         self.opset = _opset(model, head, newest_opset)
-        self.budget = 4 * n_bytes + 2**16
+        self.budget = 8 * n_bytes + 2**16
         self.nodes = [Node(proto, k, self.opset, head) for k, proto in enumerate(self.graph.node)]
         self.values: dict[str, Value] = {}
         self.dtype: np.dtype[Any] | None = None
@@ -171,7 +171,8 @@ class _Follower:
     def _evaluate(self, node: Node) -> None:
         values = [self.values[name] if name else None for name in node.inputs]
         try:
-            results = self._results(node, values)
+            with np.errstate(all="ignore"):
+                results = self._results(node, values)
         except (AssertionError, IndexError, KeyError, OverflowError, TypeError) as error:
             raise node.refusal(f"its inputs do not fit it: {error}.") from error
         except ValueError as error:
@@ -193,6 +194,8 @@ class _Follower:
                 raise node.refusal(f"with it the axis {atom} has {size} entries, and {self.fixed[atom]} elsewhere.")
 
     def _results(self, node: Node, values: Sequence[Value | None]) -> Sequence[Value]:
+        if node.domain:
+            raise node.refusal(f"its operator is of the domain {node.domain!r}, and what is read is ONNX's own.")
         if node.op == "Constant":
             results: Sequence[Value] = [node.constant()]
         elif node.op in OPERATORS:

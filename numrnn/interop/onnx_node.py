@@ -23,8 +23,11 @@ class Node:
     A reader asks for every attribute that it knows and calls `done`; what is left then is an error, not a guess.
     """
 
+    __slots__ = ("_left", "domain", "head", "inputs", "op", "opset", "outputs")
+
     def __init__(self, proto: Any, position: int, opset: int, head: str) -> None:
         self.op = str(proto.op_type)
+        self.domain = "" if proto.domain == "ai.onnx" else str(proto.domain)
         self.inputs = tuple(proto.input)
         self.outputs = tuple(proto.output)
         self.opset = opset
@@ -35,8 +38,6 @@ class Node:
             if attribute.name in self._left:
                 raise self.refusal(f"it has the attribute `{attribute.name}` twice.")
             self._left[attribute.name] = attribute
-        if proto.domain not in ("", "ai.onnx"):
-            raise self.refusal(f"its operator is of the domain {proto.domain!r}, and what is read is ONNX's own.")
 
     def refusal(self, problem: str, *advice: str) -> ValueError:
         """Return the error for what is not understood in this node."""

@@ -13,6 +13,7 @@ from numrnn.nn.recurrent import Recurrent
 __all__ = ["Notes", "read_notes", "write_notes"]
 
 _KEY, _VERSION = "numrnn", 1
+_LONGEST = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ def read_notes(model: Any, head: str) -> Notes | None:
     if not texts:
         return None
     try:
+        if len(texts[0]) > _LONGEST:
+            raise ValueError(f"they have {len(texts[0])} characters")
         found = json.loads(texts[0])
         version = found["version"]
         if version != _VERSION:

@@ -84,6 +84,7 @@ def _reshape(node: Node, values: Sequence[Value | None], allow: Allow) -> list[V
             )
         return [found]
     assert isinstance(value, np.ndarray)
+    allow(0 if value.flags.c_contiguous else value.size, node)
     return [value.reshape([int(dim) for dim in wanted])]
 
 
@@ -184,6 +185,7 @@ def _cast(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Valu
     node.integer("saturate", 1)
     types = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}
     if isinstance(value, np.ndarray) and kind in types:
+        allow(value.size, node)
         return [value if value.dtype == object else value.astype(types[kind])]
     raise node.refusal(f"it casts results of the graph, or to the element type {kind}.")
 
@@ -201,8 +203,12 @@ def _multiply(node: Node, values: Sequence[Value | None], allow: Allow) -> list[
 
 def _times(a: Any, b: Any) -> Any:
     if isinstance(a, str) or isinstance(b, str):
-        return a if b == 1 else b if a == 1 else f"{a}*{b}"
-    return int(a) * int(b)
+        product: Any = a if b == 1 else b if a == 1 else f"{a}*{b}"
+    else:
+        product = int(a) * int(b)
+    if len(str(product)) > 200:
+        raise ValueError("it makes a size of more than 200 characters")
+    return product
 
 
 def _shape(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:

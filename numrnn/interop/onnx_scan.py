@@ -6,7 +6,7 @@ from numrnn._errors import explain
 
 __all__ = ["MAX_PARTS", "scan"]
 
-MAX_PARTS = 500_000
+MAX_PARTS = 50_000
 """Nodes, names, attributes and tensors together; a recurrent layer has some twenty."""
 
 # the fields that hold messages, of the messages that files are made of: onnx.proto's numbers

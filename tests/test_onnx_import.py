@@ -1,0 +1,487 @@
+"""`from_onnx`: graphs as exporters write them, and what is not understood is refused by name."""
+
+import numpy as np
+import pytest
+
+import numrnn
+
+onnx = pytest.importorskip("onnx")
+
+from onnx_graphs import Graph  # noqa: E402
+
+MAX = 2**31 - 1
+
+
+def assert_predicts_the_same(model, loaded, x, output=0):
+    """ONNX's reference evaluator, with the backend's recurrent nodes, is the oracle."""
+    expected = numrnn.onnx_backend.run_model(model, {model.graph.input[0].name: x})[output]
+    answer = loaded(x)
+    got = getattr(answer, "output", answer)
+    np.testing.assert_allclose(got, expected.reshape(got.shape), rtol=1e-6, atol=1e-6)
+
+
+def zeros_of_the_batch(graph, x, hidden):
+    """tf2onnx's zero state: as many rows as x has, with an axis in front."""
+    batch = graph("Slice", graph("Cast", graph("Shape", x), to=7), [0], [1], [0])
+    shape = graph("Concat", batch, [hidden], axis=0)
+    return graph("Unsqueeze", graph("Expand", np.zeros(1, np.float32), shape), [0])
+
+
+def test_a_keras_lstm_with_a_dense_layer_on_its_last_step(rng):
+    """As tf2onnx writes it: batch first, states made of the shape of x, the last step cut out of Y."""
+    graph = Graph(("n", "t", 3))
+    states = [zeros_of_the_batch(graph, "x", 4) for _ in range(2)]
+    y, *_ = graph.node("LSTM", graph("Transpose", "x", perm=[1, 0, 2]), extra=["", *states])
+    steps = graph("Squeeze", y, [1])
+    last = graph("Squeeze", graph("Slice", steps, [-1], [MAX], [0]), [0])
+    dense = graph("MatMul", last, graph.rng.standard_normal((4, 2)).astype(np.float32))
+    model = graph.model(graph("Add", dense, np.ones(2, np.float32)), rank=2)
+    loaded = numrnn.from_onnx(model)
+    assert (
+        repr(loaded)
+        == "SequenceModel(LSTM(input_size=3, hidden_size=4, batch_first=True), Linear(in_features=4, out_features=2))"
+    )
+    assert_predicts_the_same(model, loaded, rng.standard_normal((2, 5, 3)).astype(np.float32))
+
+
+def test_a_keras_bidirectional_layer_with_a_dense_layer_on_every_step(rng):
+    """Y is cut into its directions, which are joined side by side; Dense works on (steps, features)."""
+    graph = Graph(("n", "t", 3))
+    y, _ = graph.node("GRU", graph("Transpose", "x", perm=[1, 0, 2]), direction="bidirectional", linear_before_reset=1)
+    halves = graph("Split", y, [1, 1], outputs=2, axis=1)
+    joined = graph("Concat", *(graph("Transpose", graph("Squeeze", h, [1]), perm=[1, 0, 2]) for h in halves), axis=-1)
+    flat = graph("Reshape", joined, [-1, 8])
+    dense = graph("MatMul", flat, graph.rng.standard_normal((8, 2)).astype(np.float32))
+    shape = graph("Concat", graph("Slice", graph("Shape", joined), [0], [2], [0]), [2], axis=0)
+    model = graph.model(graph("Add", graph("Reshape", dense, shape), np.ones(2, np.float32)))
+    loaded = numrnn.from_onnx(model)
+    assert loaded.readout_on == "every"
+    assert_predicts_the_same(model, loaded, rng.standard_normal((2, 5, 3)).astype(np.float32))
+
+
+def test_two_nodes_of_opposite_directions_are_one_layer(rng):
+    graph = Graph()
+    backward, _ = graph.node("RNN", "x", direction="reverse")
+    forward, _ = graph.node("RNN", "x")
+    both = graph("Concat", graph("Squeeze", forward, [1]), graph("Squeeze", backward, [1]), axis=2)
+    top, h_n = graph.node("RNN", both, features=8, direction="bidirectional")
+    steps = graph("Reshape", graph("Transpose", top, perm=[0, 2, 1, 3]), [0, 0, 8])
+    model = graph.model(steps, h_n)
+    loaded = numrnn.from_onnx(model)
+    assert repr(loaded) == "RNN(input_size=3, hidden_size=4, num_layers=2, bidirectional=True)"
+    assert_predicts_the_same(model, loaded, rng.standard_normal((5, 2, 3)).astype(np.float32))
+
+
+@pytest.mark.parametrize("opset", [7, 9, 11, 12])
+def test_older_versions_have_axes_as_attributes(opset, rng):
+    graph = Graph()
+    x = graph("Squeeze", graph("Unsqueeze", "x", axes=[0]), axes=[0])
+    y, _ = graph.node("GRU", x)
+    cut = graph("Slice", y, axes=[0], starts=[0], ends=[MAX]) if opset < 10 else graph("Slice", y, [0], [MAX], [0])
+    parts = graph("Split", graph("Squeeze", cut, axes=[1]), outputs=1, axis=2, split=[4])
+    model = graph.model(graph("Dropout", parts, ratio=0.5) if opset < 12 else graph("Dropout", parts), opset=opset)
+    loaded = numrnn.from_onnx(model)
+    assert repr(loaded) == "GRU(input_size=3, hidden_size=4, reset_after=False)"
+    newer = onnx.version_converter.convert_version(model, 13) if opset > 7 else model
+    assert_predicts_the_same(newer, loaded, rng.standard_normal((5, 2, 3)).astype(np.float32))
+
+
+def test_weights_may_be_made_by_nodes(rng):
+    """Constant nodes, transposed, cut, joined and reshaped."""
+    graph = Graph()
+    w, r, b = graph.weights("LSTM", 3, 4)
+    parts = graph("Concat", *np.split(w[0], 4), axis=0)
+    made = graph("Unsqueeze", graph("Transpose", graph("Transpose", parts)), [0])
+    constant = graph("Constant", value=onnx.numpy_helper.from_array(r.reshape(-1)))
+    y, *_ = graph("LSTM", "x", made, graph("Reshape", constant, [1, 16, 4]), graph("Gather", b, [0], axis=0), outputs=3)
+    model = graph.model(graph("Squeeze", y, [1]))
+    assert_predicts_the_same(model, numrnn.from_onnx(model), rng.standard_normal((5, 2, 3)).astype(np.float32))
+
+
+def test_a_bare_node_is_a_layer(rng):
+    """Y as it is, (time, directions, batch, features)."""
+    graph = Graph()
+    model = graph.model(*graph.node("LSTM", "x"))
+    model.graph.output[0].type.tensor_type.shape.dim.add()
+    loaded = numrnn.from_onnx(model)
+    assert isinstance(loaded, numrnn.LSTM)
+    assert_predicts_the_same(model, loaded, rng.standard_normal((5, 2, 3)).astype(np.float32))
+
+
+def test_a_node_from_the_end_is_a_reversed_layer(rng):
+    graph = Graph()
+    y, h_n = graph.node("RNN", "x", direction="reverse", activations=["Relu"])
+    model = graph.model(graph("Squeeze", y, [1]), h_n)
+    loaded = numrnn.from_onnx(model)
+    assert repr(loaded) == "Reversed(RNN(input_size=3, hidden_size=4, nonlinearity='relu'))"
+    assert_predicts_the_same(model, loaded, rng.standard_normal((5, 2, 3)).astype(np.float32))
+
+
+def test_nodes_of_different_kinds_are_a_list_of_layers(rng):
+    graph = Graph()
+    y, *_ = graph.node("LSTM", "x")
+    y, _ = graph.node("GRU", graph("Squeeze", y, [1]), features=4, hidden=5)
+    model = graph.model(graph("Squeeze", y, [1]))
+    loaded = numrnn.from_onnx(model)
+    assert [type(layer) for layer in loaded.recurrent] == [numrnn.LSTM, numrnn.GRU]
+    assert (loaded.readout, loaded.readout_on) == (None, "every")
+    assert_predicts_the_same(model, loaded, rng.standard_normal((5, 2, 3)).astype(np.float32))
+
+
+def test_what_no_output_depends_on_is_not_read():
+    """An unknown operator beside the model, and an input that only it reads."""
+    graph = Graph()
+    graph("Foo", graph.input("mask", [2]), domain="other")
+    y, _ = graph.node("RNN", "x")
+    assert isinstance(numrnn.from_onnx(graph.model(y)), numrnn.RNN)
+
+
+def test_a_node_without_biases_among_others_has_zeros():
+    graph = Graph()
+    w, r, _ = graph.weights("RNN", 3, 4)
+    y, _ = graph("RNN", "x", w, r, outputs=2)
+    y, _ = graph.node("RNN", graph("Squeeze", y, [1]), features=4)
+    loaded = numrnn.from_onnx(graph.model(graph("Squeeze", y, [1])))
+    assert not loaded.parameters["bias_ih_l0"].any()
+    assert loaded.parameters["bias_ih_l1"].any()
+    graph = Graph()
+    y, _ = graph("RNN", "x", w, r, outputs=2)
+    assert not numrnn.from_onnx(graph.model(y)).bias
+
+
+def plain(op="LSTM", extra=(), **attributes):
+    graph = Graph()
+    return graph.model(graph.node(op, "x", extra=extra, **attributes)[0])
+
+
+def with_head(head, *, rank=3, **attributes):
+    """A GRU whose steps `head(graph, steps)` reads."""
+    graph = Graph()
+    y, _ = graph.node("GRU", "x", **attributes)
+    return graph.model(head(graph, graph("Squeeze", y, [1])), rank=rank)
+
+
+def ones(*shape, dtype=np.float32):
+    return np.ones(shape, dtype)
+
+
+def with_weights(change, op="GRU"):
+    graph = Graph()
+    arrays = dict(zip("WRB", graph.weights(op, 3, 4), strict=True))
+    y = graph(op, "x", *change(arrays), outputs=2)
+    return graph.model(y[0])
+
+
+def dense_below():
+    graph = Graph()
+    return graph.model(graph.node("RNN", graph("MatMul", "x", ones(3, 3)))[0])
+
+
+def weights_given():
+    graph = Graph()
+    w, r, _ = graph.weights("RNN", 3, 4)
+    return graph.model(graph("RNN", "x", graph.input("w", w.shape), r, outputs=2)[0])
+
+
+def two_dense():
+    return with_head(lambda g, y: g("MatMul", g("MatMul", y, ones(4, 4)), ones(4, 2)))
+
+
+def two_outputs():
+    graph = Graph()
+    y, _ = graph.node("RNN", "x")
+    steps = graph("Squeeze", y, [1])
+    return graph.model(graph("MatMul", steps, ones(4, 2)), graph("MatMul", steps, ones(4, 3)))
+
+
+def skipping():
+    graph = Graph()
+    y, _ = graph.node("RNN", "x")
+    top, _ = graph.node("RNN", "x")
+    return graph.model(graph("Concat", graph("Squeeze", y, [1]), graph("Squeeze", top, [1]), axis=2))
+
+
+def lower_output():
+    graph = Graph()
+    y, _ = graph.node("RNN", "x")
+    top, _ = graph.node("RNN", graph("Squeeze", y, [1]), features=4)
+    return graph.model(graph("Squeeze", top, [1]), y)
+
+
+def states_in_disorder():
+    graph = Graph()
+    upper, lower = graph("Split", graph.input("h", [2, "n", 4]), [1, 1], outputs=2, axis=0)
+    y, _ = graph.node("RNN", "x", extra=["", lower])
+    y, _ = graph.node("RNN", graph("Squeeze", y, [1]), features=4, extra=["", upper])
+    return graph.model(y)
+
+
+def time_is_batch():
+    graph = Graph()
+    y, _ = graph.node("RNN", "x")
+    y, _ = graph.node("RNN", graph("Transpose", graph("Squeeze", y, [1]), perm=[1, 0, 2]), features=4)
+    return graph.model(y)
+
+
+def reverse_in_a_model():
+    return with_head(lambda g, y: g("MatMul", y, ones(4, 2)), direction="reverse")
+
+
+def reverse_on_forward():
+    graph = Graph()
+    y, _ = graph.node("RNN", "x")
+    return graph.model(graph.node("RNN", graph("Squeeze", y, [1]), features=4, direction="reverse")[0])
+
+
+def renamed(first, second):
+    model = with_head(lambda g, y: g("Identity", y))
+    model.graph.node[-1].input[0], model.graph.node[-1].output[0] = first, second
+    model.graph.output[0].name = second
+    return model
+
+
+def filled():
+    graph = Graph()
+    value = onnx.numpy_helper.from_array(ones(1))
+    state = graph("ConstantOfShape", graph("Shape", "x"), value=value)
+    return graph.model(graph.node("RNN", "x", extra=["", state])[0])
+
+
+def noted(text):
+    model = plain("RNN")
+    model.metadata_props.add(key="numrnn", value=text)
+    return model
+
+
+def changed(change):
+    model = plain("GRU")
+    change(model)
+    return model
+
+
+LSTM = "node 'the LSTM' (LSTM): its "
+GRU = "node 'the GRU' (GRU): its "
+BACKEND = "\n  numrnn.onnx_backend.prepare(model) evaluates such nodes."
+NOTES = '{"version": 1, "model": false, "list": false, "layers": [%s]}'
+REFUSED = {
+    "layout": (lambda: plain(layout=1), LSTM + "attribute `layout` is 1, which is not read." + BACKEND),
+    "clip": (lambda: plain(clip=3.0), LSTM + "attribute `clip` is 3, which no layer of numrnn has." + BACKEND),
+    "input_forget": (lambda: plain(input_forget=1), LSTM + "attribute `input_forget` is 1, which no layer"),
+    "activations": (
+        lambda: plain(activations=["Sigmoid", "Tanh", "Relu"]),
+        LSTM + "attribute `activations` are sigmoid, tanh, relu, which no layer of numrnn has." + BACKEND,
+    ),
+    "activation_alpha": (lambda: plain(activation_alpha=[0.5]), LSTM + "attribute `activation_alpha` has more values"),
+    "activation_beta": (lambda: plain(activation_beta=[0.5]), LSTM + "attribute `activation_beta` has more values"),
+    "unknown attribute": (lambda: plain(speed=3), LSTM + "attribute `speed` is not understood."),
+    "attribute of another kind": (lambda: plain(layout="1"), LSTM + "attribute `layout` is of the wrong kind."),
+    "peepholes": (lambda: plain(extra=["", "", "", ones(1, 12)]), LSTM + "input `P` is connected, which is not read."),
+    "sequence_lens": (
+        lambda: plain("GRU", extra=[np.array([1, 2], np.int32)]),
+        GRU + "input `sequence_lens` is connected, which is not read." + BACKEND,
+    ),
+    "initial_h": (
+        lambda: plain(extra=["", ones(1, 2, 4)]),
+        LSTM + "input `initial_h` is constant and not zero: a layer",
+    ),
+    "initial_c": (lambda: plain(extra=["", "", ones(1, 2, 4)]), LSTM + "input `initial_c` is constant and not zero"),
+    "state of x": (lambda: plain(extra=["", "x"]), LSTM + "input `initial_h` is neither zero nor rows of an input"),
+    "disorder": (states_in_disorder, "(RNN): its initial state is not its own row of the same input as those of the"),
+    "hidden_size": (lambda: plain(hidden_size=5), LSTM + "attribute `hidden_size` is 5, its weights have 4."),
+    "W": (lambda: with_weights(lambda a: [a["W"][:, :-1], a["R"]]), GRU + "weight `W` has shape (1, 11, 3), expected"),
+    "R": (lambda: with_weights(lambda a: [a["W"], a["R"][..., 1:]]), GRU + "weight `R` has shape (1, 12, 3), expected"),
+    "B": (lambda: with_weights(lambda a: [a["W"], a["R"], a["B"][:, 1:]]), GRU + "weight `B` has shape (1, 23)"),
+    "rank": (lambda: with_weights(lambda a: [a["W"][0], a["R"]]), GRU + "weight `W` has shape (12, 3), expected"),
+    "features": (
+        lambda: with_weights(lambda a: [ones(1, 12, 5), a["R"]]),
+        GRU + "input `X` has 3 features, its weight",
+    ),
+    "no weights": (lambda: with_weights(lambda a: [a["W"]]), "node 'the GRU' (GRU): it has no weights."),
+    "dtype": (
+        lambda: with_weights(lambda a: [a["W"].astype(float), a["R"]]),
+        GRU + "weight `W` is of float64, its sequence of float32.",
+    ),
+    "half": (
+        lambda: with_weights(lambda a: [a["W"].astype(np.float16), a["R"]]),
+        "tensor 'constant0' holds FLOAT16, and what is read is FLOAT, INT32, INT64, BOOL, DOUBLE.",
+    ),
+    "weights given": (weights_given, "node 'the RNN' (RNN): its weight `W` is no constant."),
+    "unknown operator": (
+        lambda: with_head(lambda g, y: g("Softmax", y)),
+        "node 'the Softmax' (Softmax): the operator Softmax is not read: only recurrent layers with one dense layer on "
+        "top are.\n  End the exported model there, and apply the rest to its predictions.",
+    ),
+    "other domain": (
+        lambda: with_head(lambda g, y: g("Gemm", y, domain="other")),
+        "node 'the Gemm' (Gemm): its operator is of the domain 'other', and what is read is ONNX's own.",
+    ),
+    "dense below": (dense_below, "(MatMul): it is dense, and reads no states of a recurrent node: one dense layer on"),
+    "two dense": (two_dense, "(MatMul): it is dense, and reads no states of a recurrent node"),
+    "two outputs": (two_outputs, "are of two dense layers; one is read."),
+    "sum": (
+        lambda: with_head(lambda g, y: g("Add", y, y)),
+        "(Add): it adds, and what is read is a bias added to a dense",
+    ),
+    "two biases": (
+        lambda: with_head(lambda g, y: g("Add", g("Add", g("MatMul", y, ones(4, 2)), ones(2)), ones(2))),
+        "(Add): it adds something else than one bias to a dense layer.",
+    ),
+    "bias": (
+        lambda: with_head(lambda g, y: g("Add", g("MatMul", y, ones(4, 2)), ones(5, 2))),
+        "(Add): its bias has shape (5, 2), expected (2,).",
+    ),
+    "dense shape": (
+        lambda: with_head(lambda g, y: g("MatMul", y, ones(3, 2))),
+        "(MatMul): its weight has shape (2, 3), its input 4 features.",
+    ),
+    "no matrix": (
+        lambda: with_head(lambda g, y: g("MatMul", y, ones(4))),
+        "(MatMul): its second input is no matrix of con",
+    ),
+    "alpha of Gemm": (
+        lambda: with_head(lambda g, y: g("Gemm", g("Reshape", y, [-1, 4]), ones(4, 2), alpha=2.0)),
+        "(Gemm): its attribute `alpha` is 2, and what is read is 1.",
+    ),
+    "transA of Gemm": (
+        lambda: with_head(lambda g, y: g("Gemm", g("Reshape", y, [-1, 4]), ones(4, 2), transA=1)),
+        "(Gemm): its attribute `transA` is 1, and what is read is 0.",
+    ),
+    "Gemm of three axes": (
+        lambda: with_head(lambda g, y: g("Gemm", y, ones(4, 2))),
+        "(Gemm): it does not multiply (rows,",
+    ),
+    "part of the features": (
+        lambda: with_head(lambda g, y: g("Slice", y, [0], [2], [2])),
+        "(Slice): it takes features 0 to 2, not those of whole directions.",
+    ),
+    "part of the steps": (
+        lambda: with_head(lambda g, y: g("Slice", y, [1], [MAX], [0])),
+        "(Slice): it takes entries 1:2147483647:1 of axis 0, which is not followed.",
+    ),
+    "part of the batch": (
+        lambda: with_head(lambda g, y: g("Gather", y, [0], axis=1)),
+        "(Gather): it takes entries [0] of axis 1, which is not followed.",
+    ),
+    "other order of axes": (
+        lambda: with_head(lambda g, y: g("Transpose", y, perm=[1, 0, 2])),
+        "are not (time, batch, features), as those of its input say.",
+    ),
+    "no order": (
+        lambda: with_head(lambda g, y: g("Transpose", y, perm=[0, 0, 2])),
+        "`perm` is [0, 0, 2], no order of 3",
+    ),
+    "reshape": (
+        lambda: with_head(lambda g, y: g("Reshape", y, [0, 0, 2, 2])),
+        "(Reshape): it makes (x[0], x[1], 2, 2) of (x[0], x[1], 4), which cuts or merges axes in no known way.",
+    ),
+    "two open sizes": (lambda: with_head(lambda g, y: g("Reshape", y, [-1, -1, 4])), "has more than one -1."),
+    "squeezed time": (
+        lambda: with_head(lambda g, y: g("Squeeze", y, [0]), rank=2),
+        "(Squeeze): it removes axis 0, which is time, batch or features and not of one entry only.",
+    ),
+    "axis": (
+        lambda: with_head(lambda g, y: g("Squeeze", y, [7])),
+        "(Squeeze): it names axis 7 of a tensor with 3 axes.",
+    ),
+    "cast": (lambda: with_head(lambda g, y: g("Cast", y, to=11)), "(Cast): it casts results of the graph, or to the"),
+    "filled": (
+        filled,
+        "(ConstantOfShape): it makes constants of 1.0, and only zeros are read: initial states.",
+    ),
+    "training": (
+        lambda: with_head(lambda g, y: g("Dropout", y, ones(), np.array(True))),
+        "(Dropout): its input `training_mode` is not false.\n  Export the model for inference.",
+    ),
+    "fixed size": (
+        lambda: with_head(lambda g, y: g("Reshape", g("Reshape", y, [5, -1, 4]), [6, -1, 4])),
+        "cuts or merges axes in no known way",
+    ),
+    "skipping": (skipping, "it is no part of one stack: it reads not what the layer below gives, or not alone."),
+    "lower output": (lower_output, "is none that a layer has: the steps of a lower layer."),
+    "time is batch": (time_is_batch, "(RNN): it takes for time what is batch to the nodes before."),
+    "reverse in a model": (reverse_in_a_model, GRU + "attribute `direction` is reverse, and models read forward or in"),
+    "reverse on forward": (reverse_on_forward, "(RNN): it differs in kind, size or direction from what it is joined"),
+    "direction": (
+        lambda: plain(direction="both"),
+        LSTM + "attribute `direction` is 'both', and what exists is forward",
+    ),
+    "made by none": (lambda: renamed("nowhere", "out"), "its input 'nowhere' is made by no node before it."),
+    "made twice": (lambda: renamed("Squeeze1.0", "x"), "its output 'x' is there already."),
+    "no output": (lambda: changed(lambda m: m.graph.ClearField("output")), "its graph has no outputs."),
+    "output unknown": (
+        lambda: changed(lambda m: setattr(m.graph.output[0], "name", "z")),
+        "its output 'z' is made by no node.",
+    ),
+    "output is a constant": (
+        lambda: changed(lambda m: setattr(m.graph.output[0], "name", "constant0")),
+        "its output 'constant0' does not depend on the input.",
+    ),
+    "output is the input": (
+        lambda: changed(lambda m: setattr(m.graph.output[0], "name", "x")),
+        "depend on no RNN, LSTM",
+    ),
+    "no recurrence": (lambda: changed(lambda m: m.graph.ClearField("node")), "it has no RNN, LSTM or GRU node."),
+    "two of a name": (
+        lambda: changed(lambda m: setattr(m.graph.initializer[1], "name", "constant0")),
+        "two of its initializers have the same name.",
+    ),
+    "sparse": (
+        lambda: changed(lambda m: m.graph.sparse_initializer.add()),
+        "it has sparse initializers, which are not read.\n  Store them dense.",
+    ),
+    "no graph": (lambda: changed(lambda m: m.ClearField("graph")), "it has no graph, so it is no ONNX model."),
+    "old": (
+        lambda: changed(lambda m: setattr(m.opset_import[0], "version", 6)),
+        "of version 6, and what is read is 7 to",
+    ),
+    "new": (
+        lambda: changed(lambda m: setattr(m.opset_import[0], "version", 999)),
+        "of version 999, and what is read is",
+    ),
+    "no version": (lambda: changed(lambda m: m.ClearField("opset_import")), "it names 0 versions of ONNX's operators"),
+    "open features": (
+        lambda: changed(lambda m: m.graph.input[0].type.tensor_type.shape.dim[2].ClearField("dim_value")),
+        "its input 'x' has 0 features; a model says how many, as its weights do.",
+    ),
+    "axes of the input": (
+        lambda: changed(lambda m: m.graph.input[0].type.tensor_type.shape.dim.add()),
+        "its input 'x' has 4 axes and element type 1, expected 3 axes of FLOAT or DOUBLE.",
+    ),
+    "whole numbers": (
+        lambda: changed(lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 7)),
+        "its input 'x' has 3 axes and element type 7, expected 3 axes of FLOAT or DOUBLE.",
+    ),
+    "notes no JSON": (lambda: noted("{"), "its metadata `numrnn` are not understood: "),
+    "notes of the future": (
+        lambda: noted('{"version": 2}'),
+        "its metadata `numrnn` are not understood: they are of version 2, and this numrnn reads 1.",
+    ),
+    "notes of other layers": (
+        lambda: noted(NOTES % '{"num_layers": 2, "dropout": 0.0}'),
+        "its metadata speak of 2 layers, its graph has 1.",
+    ),
+    "notes of no number": (
+        lambda: noted(NOTES % '{"num_layers": 1e9, "dropout": 0}'),
+        "1000000000.0 is no number of lay",
+    ),
+    "notes of no rate": (lambda: noted(NOTES % '{"num_layers": 1, "dropout": 7}'), "7 is no rate of dropout"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_understood_is_refused_by_name(name):
+    make, text = REFUSED[name]
+    model = make()
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the text is compared below)
+        numrnn.from_onnx(model)
+    assert str(caught.value).startswith("from_onnx: ")
+    assert text in str(caught.value)
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"`source` should be a path or an onnx\.ModelProto, got int 3"):
+        numrnn.from_onnx(3)
+    with pytest.raises(FileNotFoundError):
+        numrnn.from_onnx(tmp_path / "none.onnx")
+    with pytest.raises(IsADirectoryError):
+        numrnn.from_onnx(tmp_path)
