@@ -201,6 +201,13 @@ def skipping():
     return graph.model(graph("Concat", graph("Squeeze", y, [1]), graph("Squeeze", top, [1]), axis=2))
 
 
+def two_inputs():
+    graph = Graph()
+    y, _ = graph.node("RNN", "x")
+    other, _ = graph.node("RNN", graph.input("z", ("time", "batch", 3)), direction="reverse")
+    return graph.model(graph("Concat", graph("Squeeze", y, [1]), graph("Squeeze", other, [1]), axis=2))
+
+
 def lower_output():
     graph = Graph()
     y, _ = graph.node("RNN", "x")
@@ -397,6 +404,7 @@ REFUSED = {
         "cuts or merges axes in no known way",
     ),
     "skipping": (skipping, "it is no part of one stack: it reads not what the layer below gives, or not alone."),
+    "two inputs": (two_inputs, "(RNN): it reads the input 'z', the nodes before read 'x'."),
     "lower output": (lower_output, "is none that a layer has: the steps of a lower layer."),
     "time is batch": (time_is_batch, "(RNN): it takes for time what is batch to the nodes before."),
     "reverse in a model": (reverse_in_a_model, GRU + "attribute `direction` is reverse, and models read forward or in"),

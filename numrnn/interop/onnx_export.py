@@ -64,8 +64,12 @@ def to_onnx(
 
     Examples
     --------
-    >>> import numrnn
-    >>> numrnn.to_onnx(numrnn.LSTM(4, 8), "lstm.onnx")  # doctest: +SKIP
+    >>> import numrnn, onnx, os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "lstm.onnx")
+    >>> numrnn.to_onnx(numrnn.LSTM(4, 8), path, with_state=True)
+    >>> graph = onnx.load(path).graph
+    >>> [each.name for each in graph.input], [each.name for each in graph.output]
+    (['x', 'h_0', 'c_0'], ['output', 'h_n', 'c_n'])
     """
     target = target_path(_HEAD, "path", path)
     with_state = flag(_HEAD, "with_state", with_state)

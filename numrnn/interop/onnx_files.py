@@ -47,7 +47,7 @@ def read_model(source: object, head: str) -> tuple[Any, int]:
     """
     onnx = library(head)
     if isinstance(source, onnx.ModelProto):
-        model, n_bytes = source, source.ByteSize()  # type: ignore[attr-defined]
+        model, n_bytes = source, source.ByteSize()
     elif isinstance(source, str | os.PathLike):
         data = _read_bytes(Path(source), head)
         scan(data, head)

@@ -21,6 +21,7 @@ from numrnn.interop.onnx_values import FEATURES, PIECES, Piece, Tensor, Value, Z
 __all__ = ["Direction", "Followed", "Head", "follow"]
 
 _OLDEST_OPSET = 7
+_DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("float32"), 11: np.dtype("float64")}
 _ADVICE = "numrnn.onnx_backend.prepare(model) evaluates such nodes."
 
 
@@ -56,6 +57,7 @@ class Followed:
     """What a graph computes, as far as layers have names for it."""
 
     head: str
+    x: str = ""
     time_axis: int = -1
     directions: list[Direction] = field(default_factory=list)
     heads: list[Head] = field(default_factory=list)
@@ -145,7 +147,7 @@ class _Follower:
         """A sequence (T, N, I) in either order, or states (rows, N, H)."""
         name, described = value.name, value.type.tensor_type
         dims = described.shape.dim
-        dtype = {1: np.dtype("float32"), 11: np.dtype("float64")}.get(described.elem_type)
+        dtype: np.dtype[Any] | None = _DTYPES.get(described.elem_type)
         if dtype is None or len(dims) != 3 or (self.dtype not in (None, dtype)):
             problem = f"its input {name!r} has {len(dims)} axes and element type {described.elem_type}"
             raise self._refusal(f"{problem}, expected 3 axes of FLOAT or DOUBLE.")
@@ -159,7 +161,7 @@ class _Follower:
         ]
         if is_x:
             axes = ((atoms[0],), (atoms[1],), (FEATURES,))
-            return Tensor((Piece("input", 0),), size, axes, tuple(sizes[:2]))
+            return Tensor((Piece("input", 0, source=name),), size, axes, tuple(sizes[:2]))
         rows = int(dims[0].dim_value)
         if not 0 < rows <= 2 * len(self.nodes):
             raise self._refusal(f"its input {name!r} has {rows} rows, and states have one for each direction.")
@@ -234,8 +236,11 @@ class _Follower:
             raise node.refusal("it has no weights.")
         directions, rows = len(known.directions), w.shape[1] if w.ndim == 3 else 0
         hidden = rows // known.gates
-        shapes = {"W": (directions, known.gates * hidden, w.shape[-1]), "R": (directions, rows, hidden)}
-        shapes["B"] = (directions, 2 * rows)
+        shapes: dict[str, tuple[int, ...]] = {
+            "W": (directions, known.gates * hidden, w.shape[-1]),
+            "R": (directions, rows, hidden),
+            "B": (directions, 2 * rows),
+        }
         for name, array in (("W", w), ("R", r), ("B", b)):
             if array is not None and (array.shape != shapes[name] or not array.size):
                 raise node.refusal(f"its weight `{name}` has shape {array.shape}, expected {shapes[name]}.")
@@ -272,6 +277,9 @@ class _Follower:
         if x.features != features:
             raise node.refusal(f"its input `X` has {x.features} features, its weight `W` reads {features}.")
         (time,), (batch,) = x.axes[:2]
+        if kinds == {"input"} and x.pieces[0].source != (self.found.x or x.pieces[0].source):
+            raise node.refusal(f"it reads the input {x.pieces[0].source!r}, the nodes before read {self.found.x!r}.")
+        self.found.x = self.found.x or x.pieces[0].source
         axis = 1 if time.endswith("[1]") else 0
         if self.found.time_axis not in (-1, axis):
             raise node.refusal("it takes for time what is batch to the nodes before.")

@@ -70,10 +70,10 @@ def from_onnx(source: str | os.PathLike[str] | Any) -> Recurrent | Reversed | Se
 
     Examples
     --------
-    >>> import numrnn
-    >>> layer = numrnn.GRU(4, 8, num_layers=2, batch_first=True)
-    >>> numrnn.to_onnx(layer, "layer.onnx")  # doctest: +SKIP
-    >>> numrnn.from_onnx("layer.onnx")  # doctest: +SKIP
+    >>> import numrnn, os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "gru.onnx")
+    >>> numrnn.to_onnx(numrnn.GRU(4, 8, num_layers=2, batch_first=True), path)
+    >>> numrnn.from_onnx(path)
     GRU(input_size=4, hidden_size=8, num_layers=2, batch_first=True)
     """
     head = f"from_onnx({os.fspath(source)!r})" if isinstance(source, str | os.PathLike) else "from_onnx"

@@ -20,7 +20,7 @@ __all__ = ["RecurrentNode"]
 
 Array = NDArray[Any]
 
-_INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+_INPUTS: tuple[str, ...] = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 _COUNTS = {"RNN": (6, 2), "GRU": (6, 2), "LSTM": (8, 3)}
 
 
@@ -50,11 +50,10 @@ class RecurrentNode:
         ValueError
             A missing input, a wrong shape or element type, lengths that are none.
         """
-        given = dict(zip(_INPUTS, values, strict=False))
-        given = {name: value for name, value in given.items() if value is not None}
+        given = {name: value for name, value in zip(_INPUTS, values, strict=False) if value is not None}
         layout = self.recurrence.layout
         lengths, states = self._checked(given)
-        weights = {name: given[name] for name in ("W", "R", "B", "P") if name in given}
+        weights: dict[str, Array] = {name: given[name] for name in ("W", "R", "B", "P") if name in given}
         if layout:
             states = [None if state is None else state.swapaxes(0, 1) for state in states]
         x = given["X"]
