@@ -96,15 +96,13 @@ def test_random_models_of_the_older_exporter_load(torch, rng, cell, dynamic):
         assert_agrees(torch, module, loaded, [(4, 3), (2, 5), (1, 1)], rng)
 
 
-@pytest.mark.parametrize("dynamic", [True, False], ids=["free", "frozen"])
-@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
+@pytest.mark.parametrize(("cell", "dynamic"), [("RNN", True), ("LSTM", False), ("GRU", True)])
 def test_random_models_of_the_newer_exporter_load(torch, rng, cell, dynamic):
     pytest.importorskip("onnxscript")
-    for _ in range(1):
-        module = random_module(torch, rng, cell)
-        x = torch.zeros(4, 3, module.layer.input_size)
-        loaded = numrnn.from_onnx(exported(torch, module, x, dynamo=True, dynamic=dynamic))
-        assert_agrees(torch, module, loaded, [(4, 3), (2, 5), (1, 1)], rng)
+    module = random_module(torch, rng, cell)
+    x = torch.zeros(4, 3, module.layer.input_size)
+    loaded = numrnn.from_onnx(exported(torch, module, x, dynamo=True, dynamic=dynamic))
+    assert_agrees(torch, module, loaded, [(4, 3), (2, 5), (1, 1)], rng)
 
 
 def test_weights_have_the_bits_of_the_module_s(torch):
@@ -136,9 +134,61 @@ def test_a_head_on_one_step_of_the_reverse_direction_is_refused(torch):
         numrnn.from_onnx(model)
 
 
-def test_unrolled_models_are_refused_with_the_way_out(torch):
-    """The newer exporter writes torch.nn.RNN as single steps."""
+@pytest.fixture(scope="module")
+def unrolled(torch):
+    """torch.nn.RNN as the newer exporter writes it: three steps."""
     pytest.importorskip("onnxscript")
-    model = exported(torch, torch.nn.RNN(3, 4), torch.zeros(2, 3, 3), dynamo=True, dynamic=False)
-    with pytest.raises(ValueError, match=r"unrolls torch\.nn\.RNN into single steps; with dynamo=False"):
-        numrnn.from_onnx(model)
+    module = make_module(torch, torch.nn.RNN(3, 4, bidirectional=True), None, "output")
+    model = exported(torch, module, torch.zeros(3, 2, 3), dynamo=True, dynamic=False)
+    assert {node.op_type for node in model.graph.node} == {"Add", "Concat", "MatMul", "Slice", "Squeeze", "Tanh"}
+    return model
+
+
+def change_activation(nodes, initializers):
+    next(node for node in nodes if node.op_type == "Tanh").op_type = "Relu"
+
+
+def change_order(nodes, initializers):
+    joined = next(node for node in nodes if node.op_type == "Concat")
+    joined.input[0], joined.input[1] = joined.input[1], joined.input[0]
+
+
+def change_step(nodes, initializers):
+    first, second = [node for node in nodes if node.op_type == "Squeeze"][:2]
+    first.input[0], second.input[0] = second.input[0], first.input[0]
+
+
+def change_weight(nodes, initializers):
+    """The last step multiplies with another matrix of the same shape."""
+    product = [node for node in nodes if node.op_type == "MatMul"][2]
+    other = initializers.add()
+    other.CopyFrom(next(each for each in initializers if each.name == product.input[1]))
+    other.name = product.input[1] = "other"
+
+
+def change_start(nodes, initializers):
+    """The first step starts from a state that is not zero: its product is not the bias."""
+    summed = [node for node in nodes if node.op_type == "Add" and "linear_1" in node.input]
+    start = next(each for each in initializers if each.name == "linear_1")
+    assert summed
+    start.raw_data = np.arange(len(start.raw_data) // 4, dtype=np.float32).tobytes()
+
+
+def change_length(nodes, initializers):
+    """A step more than the joined ones."""
+    joined = next(node for node in nodes if node.op_type == "Concat")
+    del joined.input[2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [change_activation, change_order, change_step, change_weight, change_start, change_length],
+    ids=lambda change: change.__name__,
+)
+def test_steps_that_are_no_layer_are_refused(unrolled, change):
+    assert isinstance(numrnn.from_onnx(unrolled), numrnn.RNN)
+    changed = onnx.ModelProto()
+    changed.CopyFrom(unrolled)
+    change(changed.graph.node, changed.graph.initializer)
+    with pytest.raises(ValueError, match="from_onnx: "):
+        numrnn.from_onnx(changed)

@@ -16,6 +16,7 @@ from numrnn.interop.onnx_files import read_tensor
 from numrnn.interop.onnx_node import Node
 from numrnn.interop.onnx_operators import MOVES
 from numrnn.interop.onnx_recurrence import OPERATORS, from_onnx_order, read_recurrence
+from numrnn.interop.onnx_unrolled import rolled
 from numrnn.interop.onnx_values import FEATURES, PIECES, Piece, Tensor, Value, Zeros
 
 __all__ = ["Direction", "Followed", "Head", "follow"]
@@ -81,22 +82,25 @@ class _Follower:
         self.found = Followed(head)
         self.opset = _opset(model, head, newest_opset)
         self.budget = 8 * n_bytes + 2**16
-        self.nodes = [Node(proto, k, self.opset, head) for k, proto in enumerate(self.graph.node)]
+        self.constants = {tensor.name: tensor for tensor in self.graph.initializer}
+        protos, self.weights = rolled(self.graph, self.constants, head) if self.opset >= 13 else (self.graph.node, {})
+        self.nodes = [Node(proto, k, self.opset, head) for k, proto in enumerate(protos)]
         self.values: dict[str, Value] = {}
         self.dtype: np.dtype[Any] | None = None
         self.fixed: dict[str, int] = {}
 
     def run(self) -> Followed:
         if not any(node.op in OPERATORS for node in self.nodes):
-            advice = "torch.onnx.export unrolls torch.nn.RNN into single steps; with dynamo=False it writes a node."
+            advice = "torch.onnx.export writes torch.nn.RNN step by step; with dynamo=False it writes a node."
             raise self._refusal("it has no RNN, LSTM or GRU node.", advice)
-        constants = {tensor.name: tensor for tensor in self.graph.initializer}
+        constants = self.constants
         if len(constants) < len(self.graph.initializer):
             raise self._refusal("two of its initializers have the same name.")
         needed = self._needed()
         for name, tensor in constants.items():
             if name in needed:
                 self.values[name] = read_tensor(tensor, self.head)
+        self.values |= self.weights
         inputs = [value for value in self.graph.input if value.name not in constants]
         read = self._read_by_nodes()
         for value in inputs:
@@ -117,7 +121,7 @@ class _Follower:
 
     def _needed(self) -> set[str]:
         """Names of all values that the outputs depend on; every name is made once, and before it is read."""
-        made = {value.name for value in (*self.graph.input, *self.graph.initializer)}
+        made = {value.name for value in (*self.graph.input, *self.graph.initializer)} | self.weights.keys()
         for node in self.nodes:
             for name in node.inputs:
                 if name and name not in made:

@@ -36,6 +36,7 @@ def from_onnx(source: str | os.PathLike[str] | Any) -> Recurrent | Reversed | Se
     source : path or onnx.ModelProto
         A graph of RNN, LSTM or GRU nodes, stacked or not, with the operators around them that rearrange numbers, and at
         most one dense layer on top (Gemm, or MatMul and Add): as `to_onnx`, PyTorch's exporters and tf2onnx write them.
+        PyTorch's newer exporter writes torch.nn.RNN step by step; that is read too.
 
     Returns
     -------
