@@ -18,7 +18,7 @@ from numrnn.interop.onnx_files import library, read_tensor
 __all__ = ["rolled"]
 
 _ACTIVATIONS = ("Tanh", "Relu")
-_FEWEST_INPUTS = {"Add": 2, "MatMul": 2, "SequenceAt": 2, "SplitToSequence": 1, "Slice": 4, "Squeeze": 2}
+_INPUTS = {"Add": (2,), "MatMul": (2,), "SequenceAt": (2,), "SplitToSequence": (1,), "Slice": (4, 5), "Squeeze": (2,)}
 
 
 class _Step(NamedTuple):
@@ -117,14 +117,15 @@ class _Finder:
 
     def _step(self, node: Any) -> _Step | None:
         """A node as act(recurrent product + pre[t]); None if it is none."""
-        added = self._maker(node.input[0], "Add") if node.op_type in _ACTIVATIONS and len(node.input) == 1 else None
-        for first, second in [(0, 1), (1, 0)] if added is not None else []:
-            at = self._at(added.input[second])
-            product = self._affine(added.input[first])
+        if node.op_type not in _ACTIVATIONS or len(node.input) != 1:
+            return None
+        added = self._maker(node.input[0], "Add")
+        for first, second in ([*added.input], [*added.input][::-1]) if added is not None else ():
+            at, product = self._at(second), self._affine(first)
             if at is not None and product is not None:
                 return _Step(node, *product, *at)
-            if at is not None and added.input[first] in self.constants:
-                return _Step(node, added.input[first], "", "", *at)
+            if at is not None and first in self.constants:
+                return _Step(node, first, "", "", *at)
         return None
 
     def _affine(self, name: str) -> tuple[str, str, str] | None:
@@ -133,7 +134,7 @@ class _Finder:
         if added is not None:
             biases = [each for each in added.input if each in self.constants]
             others = [each for each in added.input if each not in self.constants]
-            if len(biases) != 1:
+            if len(biases) != 1 or len(others) != 1:
                 return None
             (bias,), (name,) = biases, others
         product = self._maker(name, "MatMul")
@@ -147,7 +148,7 @@ class _Finder:
         if taken is not None:
             split = self._maker(taken.input[0], "SplitToSequence")
             time = self._integers(taken.input[1])
-            if split is None or len(split.input) > 1 or time is None:
+            if split is None or time is None:
                 return None
             if {(each.name, each.i) for each in split.attribute} != {("keepdims", 0), ("axis", 0)}:
                 return None
@@ -216,7 +217,7 @@ class _Finder:
 
     def _maker(self, name: str, op: str) -> Any | None:
         node = self.makers.get(name)
-        if node is None or node.op_type != op or node.domain or len(node.input) < _FEWEST_INPUTS[op]:
+        if node is None or node.op_type != op or node.domain or len(node.input) not in _INPUTS[op]:
             return None
         return node
 
