@@ -208,6 +208,17 @@ def two_inputs():
     return graph.model(graph("Concat", graph("Squeeze", y, [1]), graph("Squeeze", other, [1]), axis=2))
 
 
+def one_direction():
+    graph = Graph()
+    y, _ = graph.node("RNN", "x", direction="bidirectional")
+    return graph.model(graph("Squeeze", graph("Gather", y, [0], axis=1), [1]))
+
+
+def mean_of_states():
+    graph = Graph()
+    return graph.model(graph("ReduceMean", graph.node("RNN", "x")[1], axes=[0]))
+
+
 def lower_output():
     graph = Graph()
     y, _ = graph.node("RNN", "x")
@@ -405,7 +416,13 @@ REFUSED = {
     ),
     "skipping": (skipping, "it is no part of one stack: it reads not what the layer below gives, or not alone."),
     "two inputs": (two_inputs, "(RNN): it reads the input 'z', the nodes before read 'x'."),
-    "lower output": (lower_output, "is none that a layer has: the steps of a lower layer."),
+    "one direction": (one_direction, "is none that a layer has: steps of a lower layer, or of one direction."),
+    "mean of states": (mean_of_states, "(ReduceMean): it is not over the time of a recurrent node's steps."),
+    "mean over the batch": (
+        lambda: with_head(lambda g, y: g("ReduceMean", y, axes=[1])),
+        "(ReduceMean): it is not over the time of a recurrent node's steps.",
+    ),
+    "lower output": (lower_output, "is none that a layer has: steps of a lower layer, or of one direction."),
     "time is batch": (time_is_batch, "(RNN): it takes for time what is batch to the nodes before."),
     "reverse in a model": (reverse_in_a_model, GRU + "attribute `direction` is reverse, and models read forward or in"),
     "reverse on forward": (reverse_on_forward, "(RNN): it differs in kind, size or direction from what it is joined"),

@@ -34,6 +34,8 @@ def make_module(torch, layer, head, reads):
                 read = output
             elif reads == "output[-1]":
                 read = output[:, -1] if layer.batch_first else output[-1]
+            elif reads == "mean":
+                read = output.mean(1 if layer.batch_first else 0)
             elif reads == "h_n[-1]":
                 read = h_n[-1]
             else:
@@ -51,7 +53,7 @@ def random_module(torch, rng, cell):
     options |= {"nonlinearity": str(rng.choice(["tanh", "relu"]))} if cell == "RNN" else {}
     layer = getattr(torch.nn, cell)(*sizes, bias=bias, **options)
     reads = rng.choice(
-        ["result", "output", "both ends"] if bidirectional else ["result", "output", "output[-1]", "h_n[-1]"]
+        ["result", "output", "both ends", "mean"] if bidirectional else ["result", "output", "output[-1]", "h_n[-1]"]
     )
     width, with_head = sizes[1] * (1 + bidirectional), rng.random() < 0.7
     head = torch.nn.Linear(width, 3, bias=bool(rng.random() < 0.7)) if with_head and reads != "result" else None

@@ -36,7 +36,7 @@ def to_onnx(
     Parameters
     ----------
     model : RNN, LSTM, GRU, SequenceModel, or Reversed with keep_order=True
-        Without projection; a model's head reads the last state or every one, and its initial state is not learned.
+        Without projection; a model's initial state is not learned.
     path : path
         The file; an older one is replaced at once or, if anything fails, not at all.
     with_state : bool
@@ -88,10 +88,11 @@ def to_onnx(
         suffix = f"_{k}" if listed else ""
         x, final, last = writer.layer(layer, x, suffix, with_state=with_state, reverse=isinstance(model, Reversed))
         states += [(f"{name}_n{suffix}", values, layer) for name, values in final.items()]
-    if readout_on == "last":
-        writer.output_last(last, readout, layers[-1])
-    else:
+    if readout_on == "every":
         writer.output_every(x, readout, layers[-1])
+    else:
+        rows = writer.last(last, layers[-1]) if readout_on == "last" else writer.pooled(x, readout_on)
+        writer.output_once(rows, readout, layers[-1])
     for name, values, layer in states:
         writer.output_states(name, values, layer)
     written = writer.model()
@@ -105,9 +106,6 @@ def _parts(model: object) -> tuple[Sequence[Recurrent], Linear | None, str]:
     if isinstance(model, SequenceModel):
         layers = model.recurrent if isinstance(model.recurrent, tuple) else (model.recurrent,)
         readout, readout_on = model.readout, model.readout_on
-        if readout_on not in ("last", "every"):
-            reason = 'a head on the "last" state or on "every" one is written'
-            raise not_yet(_HEAD, f'readout_on="{readout_on}"', reason)
         if model.learn_initial_state:
             reason = "an initial state is zero or an input of the graph"
             raise not_yet(_HEAD, "learn_initial_state=True", reason, "Pass the state to a model without it.")
@@ -209,18 +207,25 @@ class _Writer:
             self.node("Identity", [x], "output")
         self._output("output", axes, size)
 
-    def output_last(self, last: str, readout: Linear | None, top: Recurrent) -> None:
-        """The top layer's last states side by side, or the head's answer to them."""
-        directions = top.signature.num_directions
-        size = directions * top.hidden_size
-        turned = self.node("Transpose", [last], perm=[1, 0, 2])
-        rows = [turned, self.constant(f"rows_of_{size}", np.array([0, size]))]
+    def last(self, states: str, top: Recurrent) -> str:
+        """The top layer's last states, directions side by side."""
+        size = top.signature.num_directions * top.hidden_size
+        turned = self.node("Transpose", [states], perm=[1, 0, 2])
+        return self.node("Reshape", [turned, self.constant(f"rows_of_{size}", np.array([0, size]))])
+
+    def pooled(self, x: str, pool: str) -> str:
+        """The mean or maximum of the top layer's steps."""
+        return self.node(f"Reduce{pool.capitalize()}", [x], axes=[0], keepdims=0)
+
+    def output_once(self, rows: str, readout: Linear | None, top: Recurrent) -> None:
+        """One row for each sequence, or the head's answer to it."""
+        size = top.signature.num_directions * top.hidden_size
         if readout is None:
-            self.node("Reshape", rows, "output")
+            self.node("Identity", [rows], "output")
         else:
-            size, x = readout.out_features, self.node("Reshape", rows)
+            size = readout.out_features
             names = [self.constant(f"readout.{name}", value) for name, value in readout.parameters.items()]
-            self.node("Gemm", [x, *names], "output", transB=1)
+            self.node("Gemm", [rows, *names], "output", transB=1)
         self._output("output", ["batch"], size)
 
     def output_states(self, name: str, values: Sequence[str], layer: Recurrent) -> None:

@@ -24,6 +24,9 @@ from numrnn.nn.reversed import Reversed
 
 __all__ = ["from_onnx"]
 
+_READOUTS = {"step": "every", "h": "last", "mean": "mean", "max": "max"}
+"""The kind of piece that a model's head reads, and how `readout_on` calls it."""
+
 Level: TypeAlias = list[Direction]
 """The directions of one layer of a stack, forward first."""
 
@@ -35,7 +38,8 @@ def from_onnx(source: str | os.PathLike[str] | Any) -> Recurrent | Reversed | Se
     ----------
     source : path or onnx.ModelProto
         A graph of RNN, LSTM or GRU nodes, stacked or not, with the operators around them that rearrange numbers, and at
-        most one dense layer on top (Gemm, or MatMul and Add): as `to_onnx`, PyTorch's exporters and tf2onnx write them.
+        most one dense layer on top (Gemm, or MatMul and Add), which reads every step, the last state, or the mean or
+        maximum over time: as `to_onnx`, PyTorch's exporters and tf2onnx write them.
         PyTorch's newer exporter writes torch.nn.RNN step by step; that is read too.
 
     Returns
@@ -100,28 +104,29 @@ class _Assembly:
         for stack in stacks:
             self._check_states(stack)
         layers = [self._layer(stack, k) for k, stack in enumerate(stacks)]
-        kinds = [(piece.kind, piece.owner) for piece in output.pieces]
         readout: Linear | None = None
-        if kinds[0][0] == "head":
-            reads = self.found.heads[output.pieces[0].owner]
-            readout, kinds = self._readout(reads), [(piece.kind, piece.owner) for piece in reads.reads.pieces]
-            every = self._reads_every(reads.node.head, kinds, top)
-            self._check_axes(name, output, every)
-        elif kinds == [("step", k) for k in top]:
-            every = True
-            if len(output.axes) < 4:
-                self._check_axes(name, output, True)
+        if output.pieces[0].kind == "head":
+            below = self.found.heads[output.pieces[0].owner]
+            readout, readout_on = self._readout(below), self._readout_on(below.reads, top)
+            if readout_on is None:
+                raise self._unread(below)
+            self._check_axes(name, output, readout_on)
         else:
-            every = not (kinds == [("h", k) for k in top] and self._is_last(output))
-        self._check_others(name, top)
+            readout_on = self._readout_on(output, top)
+            if readout_on == "last" and not (len(output.axes) == 2 and output.holds(output.axes[-1])):
+                readout_on = None  # h_n itself, with an axis for its rows
+            if readout_on is not None and len(output.axes) < 4:  # with four, it is a node's own output
+                self._check_axes(name, output, readout_on)
+        self._check_outputs(name, top, is_read=readout_on is not None)
+        readout_on = readout_on or "every"
         is_reverse = _is_reverse(levels[0])
-        if len(layers) == 1 and readout is None and every and not (self.notes and self.notes.is_model):
+        if len(layers) == 1 and readout is None and readout_on == "every" and not (self.notes and self.notes.is_model):
             return Reversed(layers[0]) if is_reverse else layers[0]
         if is_reverse:
             problem = "its attribute `direction` is reverse, and models read forward or in both directions."
             raise levels[0][0].node.refusal(problem)
         listed = layers if len(layers) > 1 or (self.notes and self.notes.is_list) else layers[0]
-        return SequenceModel(listed, readout, readout_on="every" if every else "last")
+        return SequenceModel(listed, readout, readout_on=readout_on)
 
     def _levels(self) -> list[Level]:
         """The directions from the bottom to the top of one stack."""
@@ -224,41 +229,37 @@ class _Assembly:
         steps = [one for one in outputs if [(piece.kind, piece.owner) for piece in one[1].pieces] == every]
         return (heads or steps or outputs)[0]
 
-    def _reads_every(self, node: str, kinds: list[tuple[str, int]], top: list[int]) -> bool:
-        """Whether a head reads every step, or else the last state."""
-        if kinds == [("step", k) for k in top]:
-            return True
-        if kinds == [("h", k) for k in top]:
-            return False
+    def _readout_on(self, tensor: Tensor, top: list[int]) -> str | None:
+        """What of the top layer a tensor is, all directions side by side; None if it is something else."""
+        kinds = [(piece.kind, piece.owner) for piece in tensor.pieces]
+        return next((word for kind, word in _READOUTS.items() if kinds == [(kind, k) for k in top]), None)
+
+    def _unread(self, head: Head) -> ValueError:
         problem = "what it reads is neither all steps of the top layer nor its last state, all directions side by side."
-        advice = (
+        mistake = (
             "A head on output[:, -1] of a bidirectional layer sees one step of the reverse direction, not its state."
         )
-        extra = [advice] if "last step" in [kind for kind, _ in kinds] else []
-        raise ValueError(explain(node, problem, *extra))
+        seen = {piece.kind for piece in head.reads.pieces}
+        return head.node.refusal(problem, *([mistake] if "last step" in seen else []))
 
-    def _check_axes(self, name: str, output: Tensor, every: bool) -> None:
+    def _check_axes(self, name: str, output: Tensor, readout_on: str) -> None:
         """Time and batch of an output stand as in the input."""
         atoms = [group for group in output.axes if group and group not in ((PIECES,), (FEATURES,), (PIECES, FEATURES))]
         features = len(output.axes) == len(atoms) + 1 and output.holds(output.axes[-1])
         axes = [int(group[0][-2]) if len(group) == 1 else -1 for group in atoms]
+        every = readout_on == "every"
         if not features or axes != ([0, 1] if every else [1 - self.found.time_axis]):
             expected = "(batch, time, features)" if self.batch_first else "(time, batch, features)"
             expected = expected if every else "(batch, features)"
             raise self._refusal(f"the axes of its output {name!r} are not {expected}, as those of its input say.")
 
-    def _is_last(self, output: Tensor) -> bool:
-        """Whether states stand as `last_output` has them, without an axis for the layers."""
-        return len(output.axes) == 2 and output.holds(output.axes[-1])
-
-    def _check_others(self, main: str, top: list[int]) -> None:
-        """All outputs are results of the layers, or the head's."""
-        steps = {("step", k) for k in top}
+    def _check_outputs(self, main: str, top: list[int], *, is_read: bool) -> None:
+        """All outputs are results of the layers; the main one may be a model's."""
+        every = [("step", k) for k in top]
         for name, tensor in self.found.outputs:
-            for piece in tensor.pieces:
-                if name != main and piece.kind not in ("h", "c") and (piece.kind, piece.owner) not in steps:
-                    raise self._refusal(f"its output {name!r} is none that a layer has: {_named(piece)}.")
-            if name == main and {piece.kind for piece in tensor.pieces} - {"head", "step", "h", "c"}:
+            kinds = [(piece.kind, piece.owner) for piece in tensor.pieces]
+            is_state = all(kind in ("h", "c") for kind, _ in kinds)
+            if not (is_state or kinds == every or (name == main and is_read)):
                 raise self._refusal(f"its output {name!r} is none that a layer has: {_named(tensor.pieces[0])}.")
 
     def _refusal(self, problem: str, *advice: str) -> ValueError:
@@ -278,5 +279,9 @@ def _kind(level: Sequence[Direction]) -> tuple[Any, ...]:
 
 def _named(piece: Piece) -> str:
     """A piece in words."""
-    words = {"input": "the input itself", "given": "an initial state", "step": "the steps of a lower layer"}
+    words = {
+        "input": "the input itself",
+        "given": "an initial state",
+        "step": "steps of a lower layer, or of one direction",
+    }
     return words.get(piece.kind, f"the {piece.kind} of a direction")

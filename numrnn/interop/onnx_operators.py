@@ -237,6 +237,25 @@ def _expand(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Va
     raise node.refusal("it repeats numbers that are not zero; initial states are zero or inputs of the graph.")
 
 
+def _pooled(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
+    """The mean or maximum over time; axes are an input since version 18."""
+    value, keep = values[0], node.integer("keepdims", 1)
+    node.integer("noop_with_empty_axes", 0)
+    if node.opset < 18:
+        axes = node.integers("axes")
+    else:
+        axes = integers(node, values[1], "axes") if len(values) > 1 and values[1] is not None else None
+    if not isinstance(value, Tensor) or axes is None or len(axes) != 1 or {p.kind for p in value.pieces} != {"step"}:
+        raise node.refusal("it is not over the time of a recurrent node's steps.")
+    axis = _axis(node, axes[0], len(value.axes))
+    if value.axes[axis] != (value.time,):
+        raise node.refusal("it is not over the time of a recurrent node's steps.")
+    kind = "mean" if node.op == "ReduceMean" else "max"
+    around = value.axes[:axis], value.axes[axis + 1 :]
+    axes_left = [*around[0], *([()] if keep else []), *around[1]]
+    return [value.with_pieces([piece._replace(kind=kind) for piece in value.pieces], axes_left)]
+
+
 def _identity(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
     assert values[0] is not None
     return [values[0]]
@@ -262,6 +281,8 @@ MOVES: Mapping[str, Callable[[Node, Sequence[Value | None], Allow], list[Value]]
     "Gather": _gather,
     "Identity": _identity,
     "Mul": _multiply,
+    "ReduceMax": _pooled,
+    "ReduceMean": _pooled,
     "Reshape": _reshape,
     "Shape": _shape,
     "Slice": _slice,
