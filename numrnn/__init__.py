@@ -13,7 +13,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from numrnn import losses, optim
 from numrnn._threads import get_num_threads, set_num_threads
 from numrnn.nn.cells import GRUCell, LSTMCell, RNNCell
 from numrnn.nn.layers import GRU, LSTM, RNN
@@ -31,7 +30,7 @@ from numrnn.nn.packed import (
 from numrnn.nn.reversed import Reversed
 
 if TYPE_CHECKING:
-    from numrnn import callbacks, onnx_backend
+    from numrnn import callbacks, losses, onnx_backend, optim
     from numrnn._info import info
     from numrnn._warmup import warmup
     from numrnn.interop.onnx_export import to_onnx
@@ -79,12 +78,15 @@ _ON_FIRST_USE = {
     "History": "numrnn.training",
     "callbacks": "numrnn.callbacks",
     "fit": "numrnn.training",
-    "info": "numrnn._info",
     "from_onnx": "numrnn.interop.onnx_import",
+    "info": "numrnn._info",
     "load": "numrnn.interop.saving",
+    "losses": "numrnn.losses",
     "onnx_backend": "numrnn.onnx_backend",
+    "optim": "numrnn.optim",
     "plot": "numrnn.plot",
     "save": "numrnn.interop.saving",
+    "sklearn": "numrnn.sklearn",
     "to_onnx": "numrnn.interop.onnx_export",
     "warmup": "numrnn._warmup",
 }
