@@ -30,7 +30,7 @@ from numrnn.nn.packed import (
 from numrnn.nn.reversed import Reversed
 
 if TYPE_CHECKING:
-    from numrnn import callbacks, losses, onnx_backend, optim
+    from numrnn import callbacks, losses, optim
     from numrnn._info import info
     from numrnn._warmup import warmup
     from numrnn.interop.onnx_export import to_onnx
@@ -58,7 +58,6 @@ __all__ = [
     "info",
     "load",
     "losses",
-    "onnx_backend",
     "optim",
     "pack_padded_sequence",
     "pack_sequence",

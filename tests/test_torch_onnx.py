@@ -98,7 +98,7 @@ def test_random_models_of_the_older_exporter_load(torch, rng, cell, dynamic):
         assert_agrees(torch, module, loaded, [(4, 3), (2, 5), (1, 1)], rng)
 
 
-@pytest.mark.parametrize(("cell", "dynamic"), [("RNN", True), ("LSTM", False), ("GRU", True)])
+@pytest.mark.parametrize(("cell", "dynamic"), [("RNN", True), ("RNN", False), ("LSTM", False), ("GRU", True)])
 def test_random_models_of_the_newer_exporter_load(torch, rng, cell, dynamic):
     pytest.importorskip("onnxscript")
     module = random_module(torch, rng, cell)
