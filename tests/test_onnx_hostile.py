@@ -1,5 +1,6 @@
 """ONNX files that are damaged or mean harm: ValueError, at once, without memory, and nothing else is opened."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -44,6 +45,17 @@ def test_a_thousand_damaged_files_are_refused_or_load(tmp_path, rng):
         path.write_bytes(flip(whole[k % 3], rng))
         loaded += load_or_refuse(path) is not None
     assert 0 < loaded < 900
+
+
+def test_damaged_files_are_refused_or_prepared_by_the_backend(tmp_path, rng):
+    path = tmp_path / "model.onnx"
+    whole, prepared = a_file(path), 0
+    for _ in range(300):
+        path.write_bytes(flip(whole, rng))
+        with contextlib.suppress(ValueError):
+            numrnn.onnx_backend.prepare(path)
+            prepared += 1
+    assert 0 < prepared < 250
 
 
 def test_every_truncated_file_is_refused_or_loads(tmp_path):

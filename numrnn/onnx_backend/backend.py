@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,10 +49,8 @@ class PreparedModel(BackendRep):  # type: ignore[misc]
         opset = max([each.version for each in model.opset_import if each.domain in ("", "ai.onnx")], default=1)
         self._nodes: list[RecurrentNode] = []
         evaluators = [_evaluator_of(op, int(opset), self._nodes) for op in OPERATORS]
-        try:
+        with _as_value_errors():
             self._graph = ReferenceEvaluator(copied, new_ops=evaluators)
-        except (NotImplementedError, RuntimeError, TypeError) as error:
-            raise ValueError(explain(_HEAD, f"the graph cannot be evaluated: {error}.")) from error
         initializers = {each.name for each in model.graph.initializer}
         self._inputs = [each.name for each in model.graph.input if each.name not in initializers]
         self._optional = initializers
@@ -86,10 +85,8 @@ class PreparedModel(BackendRep):  # type: ignore[misc]
         """
         _no_options(kwargs)
         feeds = _fed(inputs, self._inputs, self._optional)
-        try:
+        with _as_value_errors():
             values = self._graph.run(None, feeds)
-        except (RuntimeError, TypeError) as error:
-            raise ValueError(explain(_HEAD, f"the graph cannot be evaluated: {error}.")) from error
         return _named(self._graph.output_names, values)
 
 
@@ -187,7 +184,8 @@ class NumrnnBackend(Backend):  # type: ignore[misc]
         if node.op_type in OPERATORS and node.domain in ("", "ai.onnx"):
             values: Sequence[Any] = RecurrentNode(node, 0, opset, _HEAD).run(*(feeds.get(name) for name in node.input))
         else:
-            values = ReferenceEvaluator(node).run(list(node.output), feeds)
+            with _as_value_errors():
+                values = ReferenceEvaluator(node).run(list(node.output), feeds)
         outputs = [(name, value) for name, value in zip(node.output, values, strict=False) if name]
         if outputs_info is not None:
             told = [(np.dtype(dtype), tuple(shape)) for dtype, shape in outputs_info]
@@ -214,6 +212,17 @@ def _evaluator_of(op: str, opset: int, made: list[RecurrentNode]) -> type[Any]:
         return results[: len(self.onnx_node.output)]
 
     return type(op, (OpRun,), {"__init__": start, "_run": run, "op_domain": ""})
+
+
+@contextlib.contextmanager
+def _as_value_errors() -> Iterator[None]:
+    """What ONNX's reference evaluator raises, as one kind of error."""
+    try:
+        yield
+    except (ValueError, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(explain(_HEAD, f"the graph cannot be evaluated: {error}.")) from error
 
 
 def _check(checker: Any, *arguments: Any) -> None:
