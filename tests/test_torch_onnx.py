@@ -107,6 +107,27 @@ def test_random_models_of_the_newer_exporter_load(torch, rng, cell, dynamic):
     assert_agrees(torch, module, loaded, [(4, 3), (2, 5), (1, 1)], rng)
 
 
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_initial_states_are_the_calls_state(torch, rng, dynamo):
+    if dynamo:
+        pytest.importorskip("onnxscript")
+    module = torch.nn.LSTM(3, 4, 2, batch_first=True).eval()
+    x, h_0, c_0 = torch.randn(2, 5, 3), torch.randn(2, 2, 4), torch.randn(2, 2, 4)
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if dynamo:
+            model = torch.onnx.export(module, (x, (h_0, c_0)), dynamo=True, verbose=False).model_proto
+        else:
+            torch.onnx.export(module, (x, (h_0, c_0)), file, dynamo=False)
+            model = onnx.load_from_string(file.getvalue())
+    loaded = numrnn.from_onnx(model)
+    with torch.no_grad():
+        expected, _ = module(x, (h_0, c_0))
+    result = loaded(x.numpy(), (h_0.numpy(), c_0.numpy()))
+    np.testing.assert_allclose(result.output, expected.numpy(), rtol=1e-5, atol=2e-6)
+
+
 def test_weights_have_the_bits_of_the_module_s(torch):
     module = make_module(torch, torch.nn.GRU(3, 4, 2, bidirectional=True, batch_first=True), None, "result")
     loaded = numrnn.from_onnx(exported(torch, module, torch.zeros(2, 3, 3), dynamo=False, dynamic=True))
