@@ -247,6 +247,10 @@ REFUSED = {
         lambda: with_head(lambda g, y: g("Transpose", y, perm=[1, 0, 2])),
         "are not (time, batch, features), as those of its input say.",
     ),
+    "other order of four": (
+        lambda: with_head(lambda g, y: g("Transpose", "GRU0.0", perm=[2, 1, 0, 3])),
+        "are not (time, batch, features), as those of its input say.",
+    ),
     "no order": (
         lambda: with_head(lambda g, y: g("Transpose", y, perm=[0, 0, 2])),
         "`perm` is [0, 0, 2], no order of 3",

@@ -65,7 +65,9 @@ def from_onnx(source: str | os.PathLike[str] | Any) -> Recurrent | Reversed | Se
 
     Notes
     -----
-    A layer is batch_first if the graph's input is (batch, time, features). Sizes of time and batch that an exporter
+    A layer is batch_first if the graph's input is (batch, time, features). The main output has its axes in the order
+    of the input, or is a node's own Y, (time, directions, batch, hidden), which a layer has as (time, batch, features);
+    other outputs, such as states, are the result's under other names and axes. Sizes of time and batch that an exporter
     has frozen are free again. Initial states are zeros or inputs of the graph, which become the call's `state`. Only
     what the outputs depend on is read. Dropout between layers is not part of a graph for inference; a file of `to_onnx`
     names it in its metadata, with the layers that the nodes belong to.
@@ -115,7 +117,7 @@ class _Assembly:
             readout_on = self._readout_on(output, top)
             if readout_on == "last" and not (len(output.axes) == 2 and output.holds(output.axes[-1])):
                 readout_on = None  # h_n itself, with an axis for its rows
-            if readout_on is not None and len(output.axes) < 4:  # with four, it is a node's own output
+            if readout_on is not None and not self._is_node_output(output):
                 self._check_axes(name, output, readout_on)
         self._check_outputs(name, top, is_read=readout_on is not None)
         readout_on = readout_on or "every"
@@ -241,6 +243,14 @@ class _Assembly:
         )
         seen = {piece.kind for piece in head.reads.pieces}
         return head.node.refusal(problem, *([mistake] if "last step" in seen else []))
+
+    def _is_node_output(self, output: Tensor) -> bool:
+        """Whether an output has the axes of a node's own, (time, directions, batch, hidden)."""
+        if len(output.axes) != 4 or output.axes[1] not in ((), (PIECES,)):
+            return False
+        time, batch = f"[{self.found.time_axis}]", f"[{1 - self.found.time_axis}]"
+        steps, _, rows, features = ("".join(group) for group in output.axes)
+        return steps == self.found.x + time and rows == self.found.x + batch and features == FEATURES
 
     def _check_axes(self, name: str, output: Tensor, readout_on: str) -> None:
         """Time and batch of an output stand as in the input."""

@@ -155,7 +155,7 @@ def _split(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Val
 
 def _concat(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
     first = values[0]
-    axis = _axis(node, node.integer("axis", 1 if node.opset < 4 else 0), _rank(first))
+    axis = _axis(node, node.integer("axis", 0), _rank(first))
     if all(isinstance(value, np.ndarray) for value in values):
         arrays = [value for value in values if isinstance(value, np.ndarray)]
         allow(sum(array.size for array in arrays), node)

@@ -69,13 +69,10 @@ class Tensor:
         return self.size if atom == FEATURES else dict(self.sizes)[atom]
 
     def dim(self, group: Group) -> Dim:
-        """Entries of an axis; None of the sizes that a call decides can be part of a product."""
+        """Entries of an axis; a product with sizes that only a call knows is a text that equals no number."""
         sizes = [self.atom_size(atom) for atom in group]
-        if len(sizes) == 1:
-            return sizes[0]
-        return (
-            math.prod(size for size in sizes if isinstance(size, int)) if _known(sizes) else "*".join(map(str, sizes))
-        )
+        numbers = [size for size in sizes if isinstance(size, int)]
+        return math.prod(numbers) if len(numbers) == len(sizes) else "*".join(map(str, sizes))
 
     def holds(self, group: Group) -> bool:
         """Whether an axis has all features of all pieces, and nothing else."""
@@ -137,7 +134,3 @@ class Tensor:
 
 Value: TypeAlias = NDArray[Any] | Tensor | Zeros
 """An array is a constant; one of Python objects is a shape, with numbers and names of axes."""
-
-
-def _known(sizes: Sequence[Dim]) -> bool:
-    return all(isinstance(size, int) for size in sizes)
