@@ -86,8 +86,9 @@ def from_onnx(source: str | os.PathLike[str] | Any) -> Recurrent | Reversed | Se
     head = f"from_onnx({os.fspath(source)!r})" if isinstance(source, str | os.PathLike) else "from_onnx"
     model, n_bytes = read_model(source, head)
     newest = int(library(head).defs.onnx_opset_version())
-    found = follow(model, n_bytes, head, newest)
-    return _Assembly(found, read_notes(model, head)).model()
+    found, notes = follow(model, n_bytes, head, newest), read_notes(model, head)
+    del model  # its weights have been copied
+    return _Assembly(found, notes).model()
 
 
 class _Assembly:
