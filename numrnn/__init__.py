@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from numrnn import callbacks, losses, optim
     from numrnn._info import info
     from numrnn._warmup import warmup
+    from numrnn.interop.onnx_export import to_onnx
+    from numrnn.interop.onnx_import import from_onnx
     from numrnn.interop.saving import load, save
     from numrnn.training import History, fit
 
@@ -51,6 +53,7 @@ __all__ = [
     "__version__",
     "callbacks",
     "fit",
+    "from_onnx",
     "get_num_threads",
     "info",
     "load",
@@ -62,6 +65,7 @@ __all__ = [
     "pad_sequence",
     "save",
     "set_num_threads",
+    "to_onnx",
     "unpack_sequence",
     "unpad_sequence",
     "warmup",
@@ -73,13 +77,16 @@ _ON_FIRST_USE = {
     "History": "numrnn.training",
     "callbacks": "numrnn.callbacks",
     "fit": "numrnn.training",
+    "from_onnx": "numrnn.interop.onnx_import",
     "info": "numrnn._info",
     "load": "numrnn.interop.saving",
     "losses": "numrnn.losses",
+    "onnx_backend": "numrnn.onnx_backend",
     "optim": "numrnn.optim",
     "plot": "numrnn.plot",
     "save": "numrnn.interop.saving",
     "sklearn": "numrnn.sklearn",
+    "to_onnx": "numrnn.interop.onnx_export",
     "warmup": "numrnn._warmup",
 }
 """What most programs never ask for, and its module: a module of that name, or what has that name in it."""

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from numrnn._errors import explain, kind_of
 
-__all__ = ["described", "read_arrays", "read_path", "write_arrays"]
+__all__ = ["described", "read_arrays", "read_path", "replace_file", "target_path", "write_arrays"]
 
 Check: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Sequence[int]]], None]
 
 
-def read_path(head: str, name: str, value: object) -> Path:
-    """A path whose folder exists; needs safetensors, and says so before any work is done."""
+def target_path(head: str, name: str, value: object) -> Path:
+    """The path of a file to be written, in a folder that exists."""
     if not isinstance(value, str | os.PathLike):
         raise TypeError(explain(head, f"`{name}` should be a path, got {kind_of(value)}."))
     path = Path(value)
@@ -30,16 +30,27 @@ def read_path(head: str, name: str, value: object) -> Path:
         raise FileNotFoundError(explain(head, f"`{name}`: the folder {str(path.parent)!r} does not exist."))
     if path.is_dir():
         raise IsADirectoryError(explain(head, f"`{name}`: {str(path)!r} is a folder.", "Pass the path of a file."))
+    return path
+
+
+def read_path(head: str, name: str, value: object) -> Path:
+    """The same; needs safetensors, and says so before any work is done."""
+    path = target_path(head, name, value)
     _safetensors(head)
     return path
 
 
 def write_arrays(head: str, path: Path, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> None:
-    """Write into a new file beside `path`, then put it in its place."""
+    """Write a file of arrays, which replaces an older one at once or not at all."""
     data = _safetensors(head)[1].save(
         {name: np.asarray(value, order="C") for name, value in arrays.items()},
         metadata={"numrnn": json.dumps(description)},
     )
+    replace_file(path, data)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write into a new file beside `path`, then put it in its place."""
     handle, beside = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
