@@ -53,7 +53,7 @@ def read_archive(head: str, path: Path) -> tuple[dict[str, Any], bytes]:
         except OSError:
             raise
         except Exception as error:  # zipfile, zlib and json say what is wrong in a dozen types
-            text = str(error) or type(error).__name__
+            text = str(error).rstrip(".").encode(errors="backslashreplace").decode() or type(error).__name__
             advice = 'A .keras file is written by model.save("model.keras").'
             raise ValueError(explain(head, f"it cannot be read as a .keras file: {text}.", advice)) from error
 
@@ -66,8 +66,8 @@ class _Directory(io.BufferedReader):
     def read(self, size: int | None = -1, /) -> bytes:
         if not self.bounded:
             return super().read(size)
-        whole = size is None or size < 0
-        data = super().read(_MOST_DIRECTORY + 1) if whole or size > _MOST_DIRECTORY else super().read(size)
+        most = _MOST_DIRECTORY + 1
+        data = super().read(most if size is None or size < 0 else min(size, most))
         if len(data) > _MOST_DIRECTORY:
             raise ValueError(f"its list of members has over {readable(_MOST_DIRECTORY)}")
         return data

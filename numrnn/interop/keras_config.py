@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from numrnn._errors import explain
 
-__all__ = ["Settings", "read_chain"]
+__all__ = ["Settings", "read_chain", "shown"]
 
 _WITHOUT_EFFECT = {
     "activity_regularizer", "batch_input_shape", "batch_shape", "dropout", "dtype", "implementation", "name",
@@ -23,7 +23,7 @@ _KEPT_OUT = {"training": (None, False), "mask": (None,), "initial_state": (None,
 """Arguments of a layer's call in a graph, and their values that ask for nothing."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Settings:
     """One layer's configuration, read entry by entry.
 
@@ -46,7 +46,7 @@ class Settings:
 
     def refuse(self, problem: str, *advice: str) -> NoReturn:
         """Raise for something about this layer."""
-        raise ValueError(explain(self.head, f"layer {self.name!r} ({self.kind}): {problem}", *advice))
+        raise ValueError(explain(self.head, f"layer {shown(self.name)} ({self.kind}): {problem}", *advice))
 
     def take(self, key: str, default: Any = None) -> Any:
         """Any entry; `default` where it is missing."""
@@ -57,14 +57,14 @@ class Settings:
         """An entry that is true or false; one without default must be there."""
         value = self.take(key, default)
         if not isinstance(value, bool):
-            self.refuse(f"`{key}` is {_shown(value)}, expected true or false.")
+            self.refuse(f"`{key}` is {shown(value)}, expected true or false.")
         return value
 
     def count(self, key: str) -> int:
         """An entry that is a whole number of 1 or more."""
         value = self.take(key)
         if type(value) is not int or value < 1:
-            self.refuse(f"`{key}` is {_shown(value)}, expected a whole number of 1 or more.")
+            self.refuse(f"`{key}` is {shown(value)}, expected a whole number of 1 or more.")
         return value
 
     def activation(self, key: str, *allowed: str) -> str:
@@ -78,14 +78,14 @@ class Settings:
 
     def inner(self, key: str) -> Settings:
         """The layer that this one wraps."""
-        return _settings(self.head, self.take(key), f"`{key}` of layer {self.name!r}")
+        return _settings(self.head, self.take(key), f"`{key}` of layer {shown(self.name)}")
 
     def finish(self) -> None:
         """Raise if an entry was not read that may have a meaning."""
         for key, value in self.entries.items():
             if key in self._read or key in _WITHOUT_EFFECT or _OF_TRAINING.search(key) or value in (None, False):
                 continue
-            self.refuse(f"`{key}` is {_shown(value)}, which numrnn does not know.")
+            self.refuse(f"`{key}` is {shown(value)}, which numrnn does not know.")
 
 
 def read_chain(head: str, config: Mapping[str, Any], *, sequential: bool) -> list[Settings]:
@@ -117,12 +117,12 @@ def _settings(head: str, entry: object, where: str) -> Settings:
         raise ValueError(explain(head, f"{where} describes no layer."))
     kind, config = entry.get("class_name"), entry["config"]
     name = config.get("name", entry.get("name"))
-    if not isinstance(kind, str) or not isinstance(name, str):
+    if not isinstance(kind, str) or not kind.isidentifier() or len(kind) > 60 or not isinstance(name, str):
         raise ValueError(explain(head, f"{where} has no class or no name."))
     layer = Settings(head, kind, name, config)
     foreign = entry.get("registered_name") or entry.get("module")
     if entry.get("registered_name") is not None or entry.get("module") != "keras.layers":
-        layer.refuse(f"its class is not one of Keras's own, but {_shown(foreign)}.", "Nothing was imported.")
+        layer.refuse(f"its class is not one of Keras's own, but {shown(foreign)}.", "Nothing was imported.")
     return layer
 
 
@@ -147,29 +147,28 @@ def _follow(
     name = last
     while True:
         if name not in layers or len(chain) == len(layers):
-            raise ValueError(explain(head, f"the graph is no chain of layers: it leads to {name!r} again or nowhere."))
+            problem = f"the graph is no chain of layers: {shown(name)} is not among them, or leads to itself."
+            raise ValueError(explain(head, problem))
         layer = layers[name]
         chain.append(layer)
         if name == first:
             break
         name = _source(layer, entries[name].get("inbound_nodes"))
     if len(chain) < len(layers):
-        others = ", ".join(repr(name) for name in layers if layers[name] not in chain)
+        other = next(iter(layers.keys() - {layer.name for layer in chain}))
         advice = "Only layers that follow one another can be loaded."
-        raise ValueError(explain(head, f"the graph branches: {others} beside the way to {last!r}.", advice))
+        raise ValueError(explain(head, f"the graph branches: {shown(other)} is not on the way to its output.", advice))
     return chain[::-1]
 
 
 def _end(head: str, config: Mapping[str, Any], key: str) -> str:
     """The name of the graph's one input or output."""
-    ends = config.get(key)
-    if isinstance(ends, list) and len(ends) == 1:
-        (ends,) = ends
-    if not _is_tensor(ends):
+    found = config.get(key)
+    ends = found[0] if isinstance(found, list) and len(found) == 1 else found
+    if not isinstance(ends, list) or not _is_tensor(ends):
         advice = "Only a model of one input and one output can be loaded."
-        raise ValueError(explain(head, f"`{key}` is {_shown(ends)}, expected one tensor.", advice))
-    name: str = ends[0]
-    return name
+        raise ValueError(explain(head, f"`{key}` is {shown(found)}, expected one tensor.", advice))
+    return str(ends[0])
 
 
 def _is_tensor(value: object) -> bool:
@@ -196,13 +195,16 @@ def _source(layer: Settings, nodes: object) -> str:
         layer.refuse("it reads something else than the output of one layer.", "Only a chain of layers can be loaded.")
     for key, value in options.items():
         if value not in _KEPT_OUT.get(key, ()):
-            layer.refuse(f"it is called with `{key}`={_shown(value)}, which cannot be loaded.")
-    name: str = tensors[0][0]
-    return name
+            layer.refuse(f"it is called with `{key}`={shown(value)}, which cannot be loaded.")
+    return str(tensors[0][0])
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
+def shown(value: object) -> str:
+    """What a file holds somewhere, at a length that an error can have."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deeply"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -210,4 +212,4 @@ def _function(value: object) -> str:
     """An activation as it is written, or the name in its entry."""
     if isinstance(value, dict):
         value = value.get("registered_name") or value.get("config") or value.get("class_name")
-    return _shown(value)
+    return shown(value)

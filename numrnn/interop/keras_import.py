@@ -10,7 +10,7 @@ from typing import Any
 
 from numrnn._errors import explain, kind_of
 from numrnn.interop.keras_archive import read_archive
-from numrnn.interop.keras_config import read_chain
+from numrnn.interop.keras_config import read_chain, shown
 from numrnn.interop.keras_model import build
 from numrnn.interop.keras_sources import FileWeights, LiveWeights
 from numrnn.interop.keras_weights import h5py_for, read_weights
@@ -83,9 +83,14 @@ def _from_file(path: Path) -> tuple[RNN | LSTM | GRU | Reversed | SequenceModel,
     head = f"from_keras({str(path)!r})"
     h5py_for(head)
     config, data = read_archive(head, path)
-    kind, inner = config.get("class_name"), config.get("config")
-    if kind not in ("Sequential", "Functional", "Model") or not isinstance(inner, dict):
-        problem = f"the model's class is {kind!r}, expected Sequential or Functional."
+    kind, inner, module = config.get("class_name"), config.get("config"), config.get("module")
+    own = (
+        isinstance(module, str)
+        and module.partition(".")[0] == "keras"
+        and config.get("registered_name") in (None, kind)
+    )
+    if kind not in ("Sequential", "Functional", "Model") or not own or not isinstance(inner, dict):
+        problem = f"the model's class is {shown(kind)} of {shown(module)}, expected Sequential or Functional of Keras."
         raise ValueError(explain(head, problem, "Nothing was imported."))
     layers = read_chain(head, inner, sequential=kind == "Sequential")
     weights = FileWeights(head, read_weights(head, data))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numrnn.cellspec import CELLS
-from numrnn.interop.keras_config import Settings
+from numrnn.interop.keras_config import Settings, shown
 
 __all__ = ["RECURRENT", "DenseLayer", "Form", "RecurrentLayer", "Weights", "read_dense", "read_recurrent"]
 
@@ -105,7 +105,7 @@ def read_dense(layer: Settings, weights: Weights) -> DenseLayer:
         dense, group = layer.inner("layer"), "layer"
         layer.finish()
         if dense.kind != "Dense":
-            layer.refuse(f"it wraps a {dense.kind}, and only a Dense can be loaded.")
+            layer.refuse(f"it wraps a {shown(dense.kind)}, and only a Dense can be loaded.")
     units, bias = dense.count("units"), dense.flag("use_bias", True)
     activation = dense.activation("activation", "linear", "softmax", "sigmoid")
     dense.finish()
@@ -121,12 +121,12 @@ def _read_both(layer: Settings) -> _Cell:
     """The forward half of a Bidirectional, once the backward one is found to be its like."""
     if (mode := layer.take("merge_mode", "concat")) != "concat":
         advice = "numrnn has the halves side by side, as merge_mode='concat'."
-        layer.refuse(f"`merge_mode` is {mode!r}.", advice)
+        layer.refuse(f"`merge_mode` is {shown(mode)}.", advice)
     forward = layer.inner("layer")
     backward = layer.inner("backward_layer") if "backward_layer" in layer.entries else None
     layer.finish()
     if forward.kind not in ("SimpleRNN", "LSTM", "GRU"):
-        layer.refuse(f"it wraps a {forward.kind}, and only a SimpleRNN, LSTM or GRU can be loaded.")
+        layer.refuse(f"it wraps a {shown(forward.kind)}, and only a SimpleRNN, LSTM or GRU can be loaded.")
     cell = _read_cell(forward)
     if cell.backwards:
         layer.refuse("its forward layer has `go_backwards`.")

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from numrnn._errors import explain
-from numrnn.interop.keras_config import Settings
+from numrnn.interop.keras_config import Settings, shown
 from numrnn.interop.keras_layers import RECURRENT, DenseLayer, RecurrentLayer, Weights, read_dense, read_recurrent
 from numrnn.nn.layers import GRU, LSTM, RNN
 from numrnn.nn.linear import Linear
 from numrnn.nn.model import SequenceModel
-from numrnn.nn.recurrent import Recurrent
 from numrnn.nn.reversed import Reversed
 
 __all__ = ["build"]
@@ -28,6 +27,17 @@ _OF_TRAINING = {
 """Layers that pass on what they read, but while a model is trained."""
 
 _POOLS = {"GlobalAveragePooling1D": "mean", "GlobalMaxPooling1D": "max"}
+
+_REASONS = {
+    "Embedding": "Load the model without it, and pass it vectors.",
+    "Functional": "A model inside a model cannot be loaded: make one of their layers.",
+    "Lambda": "It is code, and nothing of a file is executed.",
+    "Masking": "numrnn has no masks: load the model without it, and pass `lengths` to what is loaded.",
+    "RNN": "Of cells in an RNN only the layers SimpleRNN, LSTM and GRU can be loaded.",
+    "Sequential": "A model inside a model cannot be loaded: make one of their layers.",
+}
+
+_ORDER = "In this order: Input, SimpleRNN, LSTM, GRU or Bidirectional of one, pooling over time, Dense."
 
 _PROBABILITIES = {"softmax": "numrnn.losses.softmax", "sigmoid": "scipy.special.expit"}
 
@@ -93,17 +103,13 @@ def _append(chain: _Chain, layer: Settings, weights: Weights) -> None:
     elif layer.kind in RECURRENT and chain.pool is None:
         _read_recurrent(chain, layer, weights)
     else:
-        known = [*RECURRENT, *_POOLS, "Dense"]
-        layer.refuse(
-            "it cannot be loaded in this place.",
-            f"Known are, in this order: an Input, {', '.join(known)}; layers that act in training alone are left out.",
-        )
+        layer.refuse("it cannot be loaded in this place.", _REASONS.get(layer.kind, _ORDER))
 
 
 def _read_input(chain: _Chain, layer: Settings) -> None:
     shape = layer.take("batch_shape", layer.take("batch_input_shape"))
     if not isinstance(shape, list | tuple) or len(shape) != 3:
-        layer.refuse(f"its shape is {shape!r}, expected (batch, time, features).")
+        layer.refuse(f"its shape is {shown(shape)}, expected (batch, time, features).")
     if layer.flag("sparse", False) or layer.flag("ragged", False):
         layer.refuse("its input is sparse or ragged.")
     if chain.layers:
@@ -118,7 +124,7 @@ def _read_recurrent(chain: _Chain, layer: Settings, weights: Weights) -> None:
         below = chain.layers[-1][1]
         layer.refuse(f"it reads {below.name!r}, which gives its last step alone.")
     if chain.features not in (None, read.input_size):
-        layer.refuse(f"its kernel reads {read.input_size} features, and {chain.features} come from below.")
+        layer.refuse(f"its kernel reads {read.input_size} features, and {shown(chain.features)} come from below.")
     chain.features = read.form.hidden_size * (1 + read.form.bidirectional)
     chain.layers.append((layer, read))
     if read.stateful:
@@ -142,7 +148,7 @@ def _read_pool(chain: _Chain, layer: Settings) -> None:
 def _read_head(chain: _Chain, layer: Settings, weights: Weights) -> None:
     dense = read_dense(layer, weights)
     if dense.weight.shape[1] != chain.features:
-        layer.refuse(f"its kernel reads {dense.weight.shape[1]} features, and {chain.features} come from below.")
+        layer.refuse(f"its kernel reads {dense.weight.shape[1]} features, and {shown(chain.features)} come from below.")
     if layer.kind == "TimeDistributed" and (chain.pool or not chain.layers[-1][1].every):
         layer.refuse("it does not read every step of a recurrent layer.")
     chain.dense = dense

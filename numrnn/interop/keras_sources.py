@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numrnn._errors import explain
-from numrnn.interop.keras_config import Settings
+from numrnn.interop.keras_config import Settings, shown
 from numrnn.interop.keras_weights import StoredWeights
 
 __all__ = ["FileWeights", "LiveWeights"]
@@ -27,7 +27,7 @@ class FileWeights:
         """All arrays of a layer."""
         owner = self._stored.names.get(layer.store, layer.name)
         if owner != layer.name:
-            layer.refuse(f"the weights at layers/{layer.store} are those of a layer {owner!r}.")
+            layer.refuse(f"the weights at layers/{layer.store} are those of a layer {shown(owner)}.")
         paths = [
             "/".join(filter(None, (layer.store, group, "vars", str(k)))) for group in groups for k in range(per_group)
         ]
@@ -40,9 +40,9 @@ class FileWeights:
     def finish(self) -> None:
         """Raise if the file has weights that no layer asked for."""
         if self._unread:
-            names = sorted(self._unread)
-            shown = ", ".join(f"layers/{name}" for name in names[:5]) + (", ..." if len(names) > 5 else "")
-            raise ValueError(explain(self._head, f"weights that belong to no layer: {shown}."))
+            first, others = min(self._unread), len(self._unread) - 1
+            more = f" and {others} more" if others else ""
+            raise ValueError(explain(self._head, f"weights that belong to no layer: {shown(f'layers/{first}')}{more}."))
 
 
 class LiveWeights:

@@ -19,7 +19,7 @@ __all__ = ["StoredWeights", "h5py_for", "read_weights"]
 _ROOTS = ("layers", "_layer_checkpoint_dependencies")
 """Groups that hold the layers' weights; the second in files of Keras 2."""
 
-_MOST_OBJECTS, _MOST_DEPTH = 20_000, 8
+_MOST_OBJECTS, _MOST_DEPTH = 5_000, 8
 _RANDOM_STATE = "seed_generator"
 
 
@@ -49,7 +49,7 @@ def read_weights(head: str, data: bytes) -> StoredWeights:
                 raise ValueError("it has no group `layers`")
             return _Reader(h5py, len(data)).read(file, root)
     except Exception as error:  # of damaged files h5py says so in a dozen types
-        text = str(error).strip('"') or type(error).__name__
+        text = str(error).strip("\"'").encode(errors="backslashreplace").decode() or type(error).__name__
         raise ValueError(explain(head, f"its model.weights.h5 cannot be read: {text}.")) from error
 
 
@@ -78,15 +78,15 @@ class _Reader:
                 raise ValueError(f"it has over {_MOST_OBJECTS} groups and arrays")
             inner = (*path, name)
             place = "/".join(inner)
-            item = self._open(group, name, place)
+            item = self._open(group, name, repr(place))
             if isinstance(item, self._h5py.Group):
                 if name == "vars" and isinstance(owner := item.attrs.get("name"), str):
                     self._found.names["/".join(path)] = owner
                 self._walk(item, inner)
             elif not isinstance(item, self._h5py.Dataset):
-                raise ValueError(f"{place} is neither a group nor an array")
+                raise ValueError(f"{place!r} is neither a group nor an array")
             elif _RANDOM_STATE not in path:
-                self._found.arrays[place] = self._array(item, place)
+                self._found.arrays[place] = self._array(item, repr(place))
 
     def _open(self, group: Any, name: str, place: str) -> Any:
         link = group.get(name, getlink=True)
