@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import zipfile
@@ -50,9 +51,9 @@ def read_archive(head: str, path: Path) -> tuple[dict[str, Any], bytes]:
                 if not isinstance(config, dict):
                     raise ValueError(f"{_CONFIG} holds no object, but a {type(config).__name__}")
                 return config, _read(archive, members, _WEIGHTS)
-        except OSError:
-            raise
         except Exception as error:  # zipfile, zlib and json say what is wrong in a dozen types
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that one is a place outside of the file
+                raise
             text = str(error).rstrip(".").encode(errors="backslashreplace").decode() or type(error).__name__
             advice = 'A .keras file is written by model.save("model.keras").'
             raise ValueError(explain(head, f"it cannot be read as a .keras file: {text}.", advice)) from error

@@ -49,7 +49,8 @@ def read_weights(head: str, data: bytes) -> StoredWeights:
                 raise ValueError("it has no group `layers`")
             return _Reader(h5py, len(data)).read(file, root)
     except Exception as error:  # of damaged files h5py says so in a dozen types
-        text = str(error).strip("\"'").encode(errors="backslashreplace").decode() or type(error).__name__
+        text = str(error.args[-1] if error.args else type(error).__name__)  # str() of a KeyError adds quotes
+        text = text.rstrip(".").encode(errors="backslashreplace").decode()
         raise ValueError(explain(head, f"its model.weights.h5 cannot be read: {text}.")) from error
 
 
@@ -101,7 +102,9 @@ class _Reader:
         if settings.get_layout() not in plain:
             raise ValueError(f"{place} is stored in pieces or virtual, and Keras stores arrays in one piece")
         dtype, shape = dataset.dtype, dataset.shape
-        if shape is None or dtype.kind != "f" or dtype.itemsize not in (2, 4, 8):
+        if shape is None:
+            raise ValueError(f"{place} holds nothing")
+        if dtype.kind != "f" or dtype.itemsize not in (2, 4, 8):
             raise ValueError(f"{place} holds {dtype}, expected float16, float32 or float64")
         declared, stored = dtype.itemsize * math.prod(shape), dataset.id.get_storage_size()
         if declared != stored:

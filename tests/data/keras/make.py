@@ -52,7 +52,7 @@ def models(keras):
 
 def main():
     """Write all files."""
-    import keras  # noqa: PLC0415
+    import keras
 
     folder, rng, arrays = Path(__file__).parent, np.random.default_rng(0), {}
     for name, model in models(keras):
