@@ -384,11 +384,6 @@ WRONG_WEIGHTS = {
         lambda file: file.copy("layers/dense", "layers/dense_1"),
         "weights that belong to no layer: 'layers/dense_1/vars/0' and 1 more.",
     ),
-    "weights of another layer": (
-        SEQUENTIAL,
-        lambda file: file["layers/dense/vars"].attrs.update(name="other"),
-        "layer 'dense' (Dense): the weights at layers/dense are those of a layer 'other'.",
-    ),
     "a kernel without features": (
         SEQUENTIAL,
         replaced("layers/simple_rnn/cell/vars/0", (0, 4)),

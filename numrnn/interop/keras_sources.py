@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from numrnn._errors import explain
 from numrnn.interop.keras_config import Settings, shown
-from numrnn.interop.keras_weights import StoredWeights
 
 __all__ = ["FileWeights", "LiveWeights"]
 
@@ -18,24 +17,21 @@ __all__ = ["FileWeights", "LiveWeights"]
 class FileWeights:
     """Arrays of a file, each of which must be asked for once."""
 
-    def __init__(self, head: str, stored: StoredWeights) -> None:
+    def __init__(self, head: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._head = head
-        self._stored = stored
-        self._unread = set(stored.arrays)
+        self._arrays = arrays
+        self._unread = set(arrays)
 
     def fetch(self, layer: Settings, groups: Sequence[str], per_group: int) -> list[NDArray[Any]]:
         """All arrays of a layer."""
-        owner = self._stored.names.get(layer.store, layer.name)
-        if owner != layer.name:
-            layer.refuse(f"the weights at layers/{layer.store} are those of a layer {shown(owner)}.")
         paths = [
             "/".join(filter(None, (layer.store, group, "vars", str(k)))) for group in groups for k in range(per_group)
         ]
         for path in paths:
-            if path not in self._stored.arrays:
+            if path not in self._arrays:
                 layer.refuse(f"its weights layers/{path} are missing.")
         self._unread.difference_update(paths)
-        return [self._stored.arrays[path] for path in paths]
+        return [self._arrays[path] for path in paths]
 
     def finish(self) -> None:
         """Raise if the file has weights that no layer asked for."""

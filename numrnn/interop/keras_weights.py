@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import io
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,21 +13,13 @@ from numpy.typing import NDArray
 from numrnn._errors import explain
 from numrnn.engine.memory import readable
 
-__all__ = ["StoredWeights", "h5py_for", "read_weights"]
+__all__ = ["h5py_for", "read_weights"]
 
 _ROOTS = ("layers", "_layer_checkpoint_dependencies")
 """Groups that hold the layers' weights; the second in files of Keras 2."""
 
 _MOST_OBJECTS, _MOST_DEPTH = 5_000, 8
 _RANDOM_STATE = "seed_generator"
-
-
-@dataclass
-class StoredWeights:
-    """Arrays by path, `lstm_1/cell/vars/0`, and the name of the layer that each group says it is of."""
-
-    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
 
 
 def h5py_for(head: str) -> Any:
@@ -39,8 +30,12 @@ def h5py_for(head: str) -> Any:
         raise ImportError(f'{head}: files of Keras need h5py: pip install "numrnn[keras]"') from error
 
 
-def read_weights(head: str, data: bytes) -> StoredWeights:
-    """Return the arrays of all layers; ValueError for what is no plain array of numbers inside the file."""
+def read_weights(head: str, data: bytes) -> dict[str, NDArray[Any]]:
+    """Return the arrays of all layers by path, `lstm_1/cell/vars/0`.
+
+    ValueError for what is no plain array of numbers inside the file. Attributes are not read: they may refer to text of
+    any size.
+    """
     h5py = h5py_for(head)
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
@@ -61,9 +56,9 @@ class _Reader:
         self._h5py = h5py
         self._bytes_left = n_bytes
         self._objects_left = _MOST_OBJECTS
-        self._found = StoredWeights()
+        self._found: dict[str, NDArray[Any]] = {}
 
-    def read(self, file: Any, root: str) -> StoredWeights:
+    def read(self, file: Any, root: str) -> dict[str, NDArray[Any]]:
         group = self._open(file, root, root)
         if not isinstance(group, self._h5py.Group):
             raise ValueError(f"{root} is no group")
@@ -81,13 +76,11 @@ class _Reader:
             place = "/".join(inner)
             item = self._open(group, name, repr(place))
             if isinstance(item, self._h5py.Group):
-                if name == "vars" and isinstance(owner := item.attrs.get("name"), str):
-                    self._found.names["/".join(path)] = owner
                 self._walk(item, inner)
             elif not isinstance(item, self._h5py.Dataset):
                 raise ValueError(f"{place!r} is neither a group nor an array")
             elif _RANDOM_STATE not in path:
-                self._found.arrays[place] = self._array(item, repr(place))
+                self._found[place] = self._array(item, repr(place))
 
     def _open(self, group: Any, name: str, place: str) -> Any:
         link = group.get(name, getlink=True)
