@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from numrnn._errors import explain
 
@@ -164,16 +164,21 @@ def _follow(
 def _end(head: str, config: Mapping[str, Any], key: str) -> str:
     """The name of the graph's one input or output."""
     found = config.get(key)
-    ends = found[0] if isinstance(found, list) and len(found) == 1 else found
-    if not isinstance(ends, list) or not _is_tensor(ends):
+    ends = found[0] if _is_list(found) and len(found) == 1 else found
+    if not _is_tensor(ends):
         advice = "Only a model of one input and one output can be loaded."
         raise ValueError(explain(head, f"`{key}` is {shown(found)}, expected one tensor.", advice))
     return str(ends[0])
 
 
-def _is_tensor(value: object) -> bool:
+def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    """Whether this is what a file has as a list; live models have tuples, too."""
+    return isinstance(value, list | tuple)
+
+
+def _is_tensor(value: object) -> TypeGuard[Sequence[Any]]:
     """Whether this is the first output of a layer's one call: [name, 0, 0]."""
-    return isinstance(value, list) and len(value) == 3 and isinstance(value[0], str) and value[1:] == [0, 0]
+    return _is_list(value) and len(value) == 3 and isinstance(value[0], str) and tuple(value[1:]) == (0, 0)
 
 
 def _source(layer: Settings, nodes: object) -> str:
@@ -185,7 +190,7 @@ def _source(layer: Settings, nodes: object) -> str:
     options: Any = {}
     if isinstance(node, dict):
         arguments, options = node.get("args"), node.get("kwargs")
-        for argument in arguments if isinstance(arguments, list) else ():
+        for argument in arguments if _is_list(arguments) else ():
             history = argument.get("config", {}) if isinstance(argument, dict) else {}
             tensors.append(history.get("keras_history") if isinstance(history, dict) else None)
     elif isinstance(node, list) and len(node) == 1 and isinstance(node[0], list) and len(node[0]) == 4:
