@@ -212,7 +212,7 @@ def replaced(value: object) -> Callable[[h5py.File], None]:
 
 
 def crowd(file: h5py.File) -> None:
-    for k in range(5000):
+    for k in range(2000):
         file["layers"][f"x{k}"] = file["layers/gru"]
 
 
@@ -256,7 +256,7 @@ STORES = {
         lambda file: file["layers/gru"].__setitem__("again", file["layers"]),
         "groups are nested deeper than 8",
     ),
-    "thousands of groups": (crowd, "it has over 5000 groups and arrays"),
+    "thousands of groups": (crowd, "it has over 2000 groups and arrays"),
     "a type as an array": (replaced(np.dtype("f4")), f"{PLACE} is neither a group nor an array"),
     "whole numbers": (
         replaced(np.zeros((3, 12), np.int8)),

@@ -18,7 +18,7 @@ __all__ = ["h5py_for", "read_weights"]
 _ROOTS = ("layers", "_layer_checkpoint_dependencies")
 """Groups that hold the layers' weights; the second in files of Keras 2."""
 
-_MOST_OBJECTS, _MOST_DEPTH = 5_000, 8
+_MOST_OBJECTS, _MOST_DEPTH = 2_000, 8
 _RANDOM_STATE = "seed_generator"
 
 
