@@ -157,7 +157,7 @@ ARCHIVES = {
         "config.json is packed by method 12, and Keras stores it",
     ),
     "no json": (with_config(b"layers:"), "it cannot be read as a .keras file: Expecting value: line 1 column 1"),
-    "no text": (with_config(b'{"a": "\xff\xfe"}'), "codec can't decode byte"),
+    "no text": (with_config(b'{"a": "\xff\xfe"}'), "it cannot be read as a .keras file: invalid start byte"),
     "no object": (with_config(b"[1]"), "config.json holds no object, but a list"),
     "deep nesting": (with_config(b"[" * MIB), "it cannot be read as a .keras file: maximum recursion depth"),
     "a number of a million digits": (with_config(b'{"a": ' + b"9" * MIB + b"}"), "it cannot be read as a .keras file"),

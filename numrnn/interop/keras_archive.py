@@ -11,6 +11,7 @@ from typing import Any
 
 from numrnn._errors import explain
 from numrnn.engine.memory import readable
+from numrnn.interop.keras_errors import said, shown
 
 __all__ = ["read_archive"]
 
@@ -54,9 +55,8 @@ def read_archive(head: str, path: Path) -> tuple[dict[str, Any], bytes]:
         except Exception as error:  # zipfile, zlib and json say what is wrong in a dozen types
             if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that one is a place outside of the file
                 raise
-            text = str(error).rstrip(".").encode(errors="backslashreplace").decode() or type(error).__name__
             advice = 'A .keras file is written by model.save("model.keras").'
-            raise ValueError(explain(head, f"it cannot be read as a .keras file: {text}.", advice)) from error
+            raise ValueError(explain(head, f"it cannot be read as a .keras file: {said(error)}.", advice)) from error
 
 
 class _Directory(io.BufferedReader):
@@ -80,9 +80,9 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     for member in archive.infolist():
         name = PurePosixPath(member.filename)
         if name.is_absolute() or ".." in name.parts or "\\" in member.filename:
-            raise ValueError(f"it has a member that points out of it, {member.filename!r}")
+            raise ValueError(f"it has a member that points out of it, {shown(member.filename)}")
         if member.filename in members:
-            raise ValueError(f"it has two members {member.filename!r}")
+            raise ValueError(f"it has two members {shown(member.filename)}")
         members[member.filename] = member
     return members
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeGuard
 
 from numrnn._errors import explain
+from numrnn.interop.keras_errors import shown
 
-__all__ = ["Settings", "read_chain", "shown"]
+__all__ = ["Settings", "read_chain"]
 
 _WITHOUT_EFFECT = {
     "activity_regularizer", "batch_input_shape", "batch_shape", "dropout", "dtype", "implementation", "name",
@@ -202,15 +203,6 @@ def _source(layer: Settings, nodes: object) -> str:
         if value not in _KEPT_OUT.get(key, ()):
             layer.refuse(f"it is called with `{key}`={shown(value)}, which cannot be loaded.")
     return str(tensors[0][0])
-
-
-def shown(value: object) -> str:
-    """What a file holds somewhere, at a length that an error can have."""
-    try:
-        text = repr(value)
-    except RecursionError:
-        return f"a {type(value).__name__} nested too deeply"
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _function(value: object) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 from numrnn._errors import explain, kind_of
 from numrnn.interop.keras_archive import read_archive
-from numrnn.interop.keras_config import read_chain, shown
+from numrnn.interop.keras_config import read_chain
+from numrnn.interop.keras_errors import shown
 from numrnn.interop.keras_model import build
 from numrnn.interop.keras_sources import FileWeights, LiveWeights
 from numrnn.interop.keras_weights import h5py_for, read_weights

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numrnn.cellspec import CELLS
-from numrnn.interop.keras_config import Settings, shown
+from numrnn.interop.keras_config import Settings
+from numrnn.interop.keras_errors import shown
 
 __all__ = ["RECURRENT", "DenseLayer", "Form", "RecurrentLayer", "Weights", "read_dense", "read_recurrent"]
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from numrnn._errors import explain
-from numrnn.interop.keras_config import Settings, shown
+from numrnn.interop.keras_config import Settings
+from numrnn.interop.keras_errors import shown
 from numrnn.interop.keras_layers import RECURRENT, DenseLayer, RecurrentLayer, Weights, read_dense, read_recurrent
 from numrnn.nn.layers import GRU, LSTM, RNN
 from numrnn.nn.linear import Linear
@@ -93,7 +94,7 @@ def _append(chain: _Chain, layer: Settings, weights: Weights) -> None:
         layer.finish()
     elif chain.dense is not None:
         layer.refuse(
-            f"it reads the dense layer {chain.dense.name!r}, and a numrnn model ends with one dense layer.",
+            f"it reads the dense layer {shown(chain.dense.name)}, and a numrnn model ends with one dense layer.",
             "Load the model without what follows the recurrent layers, and apply the rest to its predictions.",
         )
     elif layer.kind in _POOLS and chain.layers:
@@ -122,14 +123,14 @@ def _read_recurrent(chain: _Chain, layer: Settings, weights: Weights) -> None:
     read = read_recurrent(layer, weights)
     if chain.layers and not chain.layers[-1][1].every:
         below = chain.layers[-1][1]
-        layer.refuse(f"it reads {below.name!r}, which gives its last step alone.")
+        layer.refuse(f"it reads {shown(below.name)}, which gives its last step alone.")
     if chain.features not in (None, read.input_size):
         layer.refuse(f"its kernel reads {read.input_size} features, and {shown(chain.features)} come from below.")
     chain.features = read.form.hidden_size * (1 + read.form.bidirectional)
     chain.layers.append((layer, read))
     if read.stateful:
         chain.notices.append(
-            f"layer {layer.name!r} is stateful in Keras: numrnn begins every call from zero, "
+            f"layer {shown(layer.name)} is stateful in Keras: numrnn begins every call from zero, "
             "unless it is given the state of the result before"
         )
 
@@ -159,7 +160,7 @@ def _read_activation(chain: _Chain, layer: Settings, activation: str) -> None:
     chain.activation = activation
     if activation != "linear":
         chain.notices.append(
-            f"the {activation} of layer {layer.name!r} is left out: predictions are its logits, "
+            f"the {activation} of layer {shown(layer.name)} is left out: predictions are its logits, "
             f"of which {_PROBABILITIES[activation]} makes probabilities"
         )
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numrnn._errors import explain
-from numrnn.interop.keras_config import Settings, shown
+from numrnn.interop.keras_config import Settings
+from numrnn.interop.keras_errors import shown
 
 __all__ = ["FileWeights", "LiveWeights"]
 

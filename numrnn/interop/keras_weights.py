@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from numrnn._errors import explain
 from numrnn.engine.memory import readable
+from numrnn.interop.keras_errors import said, shown
 
 __all__ = ["h5py_for", "read_weights"]
 
@@ -44,9 +45,7 @@ def read_weights(head: str, data: bytes) -> dict[str, NDArray[Any]]:
                 raise ValueError("it has no group `layers`")
             return _Reader(h5py, len(data)).read(file, root)
     except Exception as error:  # of damaged files h5py says so in a dozen types
-        text = str(error.args[-1] if error.args else type(error).__name__)  # str() of a KeyError adds quotes
-        text = text.rstrip(".").encode(errors="backslashreplace").decode()
-        raise ValueError(explain(head, f"its model.weights.h5 cannot be read: {text}.")) from error
+        raise ValueError(explain(head, f"its model.weights.h5 cannot be read: {said(error)}.")) from error
 
 
 class _Reader:
@@ -74,13 +73,13 @@ class _Reader:
                 raise ValueError(f"it has over {_MOST_OBJECTS} groups and arrays")
             inner = (*path, name)
             place = "/".join(inner)
-            item = self._open(group, name, repr(place))
+            item = self._open(group, name, shown(place))
             if isinstance(item, self._h5py.Group):
                 self._walk(item, inner)
             elif not isinstance(item, self._h5py.Dataset):
-                raise ValueError(f"{place!r} is neither a group nor an array")
+                raise ValueError(f"{shown(place)} is neither a group nor an array")
             elif _RANDOM_STATE not in path:
-                self._found[place] = self._array(item, repr(place))
+                self._found[place] = self._array(item, shown(place))
 
     def _open(self, group: Any, name: str, place: str) -> Any:
         link = group.get(name, getlink=True)
