@@ -95,6 +95,7 @@ def _from_file(path: Path) -> tuple[RNN | LSTM | GRU | Reversed | SequenceModel,
         raise ValueError(explain(head, problem, "Nothing was imported."))
     layers = read_chain(head, inner, sequential=kind == "Sequential")
     weights = FileWeights(head, read_weights(head, data))
+    del data  # as large as all arrays
     found = build(head, layers, weights)
     weights.finish()
     return found

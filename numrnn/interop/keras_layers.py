@@ -170,6 +170,7 @@ def _read_cell(layer: Settings) -> _Cell:
 def _convert(layer: Settings, cell: _Cell, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """One direction's kernel, recurrent kernel and bias under our names, in our shapes."""
     spec, H = CELLS[cell.cell], cell.form.hidden_size
+    order = list(spec.gate_order["keras"])
     rows = spec.num_gates * H
     kernel, recurrent, *bias = arrays
     if kernel.ndim != 2 or kernel.shape[1] != rows or not len(kernel):
@@ -178,8 +179,9 @@ def _convert(layer: Settings, cell: _Cell, arrays: Sequence[NDArray[Any]]) -> di
         layer.refuse(f"its recurrent kernel has shape {recurrent.shape}, expected ({H}, {rows}) by `units`={H}.")
 
     def ours(array: NDArray[Any]) -> NDArray[Any]:
-        blocks = array.reshape(spec.num_gates, H, *array.shape[1:])
-        return blocks[list(spec.gate_order["keras"])].reshape(array.shape)
+        if order == sorted(order):
+            return array
+        return array.reshape(spec.num_gates, H, *array.shape[1:])[order].reshape(array.shape)
 
     converted = {"weight_ih": ours(kernel.T), "weight_hh": ours(recurrent.T)}
     if bias:
