@@ -31,10 +31,11 @@ from numrnn.nn.packed import (
 from numrnn.nn.reversed import Reversed
 
 if TYPE_CHECKING:
-    from numrnn import callbacks
+    from numrnn import callbacks, torch
     from numrnn._info import info
     from numrnn._warmup import warmup
     from numrnn.interop.saving import load, save
+    from numrnn.interop.torch_weights import from_torch
     from numrnn.training import History, fit
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "__version__",
     "callbacks",
     "fit",
+    "from_torch",
     "get_num_threads",
     "info",
     "load",
@@ -63,6 +65,7 @@ __all__ = [
     "pad_sequence",
     "save",
     "set_num_threads",
+    "torch",
     "unpack_sequence",
     "unpad_sequence",
     "warmup",
@@ -74,10 +77,12 @@ _ON_FIRST_USE = {
     "History": "numrnn.training",
     "callbacks": "numrnn.callbacks",
     "fit": "numrnn.training",
+    "from_torch": "numrnn.interop.torch_weights",
     "info": "numrnn._info",
     "load": "numrnn.interop.saving",
     "plot": "numrnn.plot",
     "save": "numrnn.interop.saving",
+    "torch": "numrnn.torch",
     "warmup": "numrnn._warmup",
 }
 """What most programs never ask for, and its module: a module of that name, or what has that name in it."""

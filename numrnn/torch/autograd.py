@@ -77,7 +77,9 @@ class _Recurrence(torch.autograd.Function):
         results = _results(call, found)
         trace, arrays = _apart(found.saved)
         own = {tensor.data_ptr(): tensor for tensor in (x, results[0])}
-        kept = [own[at] if array.size and (at := _address(array)) in own else torch.from_numpy(array) for array in arrays]
+        kept = [
+            own[at] if array.size and (at := _address(array)) in own else torch.from_numpy(array) for array in arrays
+        ]
         ctx.save_for_backward(*weights, *kept)
         ctx.set_materialize_grads(False)
         ctx.n_states, ctx.signature, ctx.plan, ctx.form = n_states, request.signature, call.plan, call.form
@@ -88,7 +90,7 @@ class _Recurrence(torch.autograd.Function):
         return results
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *cotangents: Any) -> tuple[Any, ...]:
         n_kept = len(ctx.shapes)
         tensors = ctx.saved_tensors

@@ -219,7 +219,8 @@ class GRU(_OnKernels, torch.nn.GRU):
     An instance of `torch.nn.GRU`, whose place it takes in a program: optimisers, `state_dict`, `PackedSequence`,
     `torch.no_grad`, copies and pickles do what they do there. Otherwise than there:
 
-    - The constructor's errors are PyTorch's, a call's are ours. No steps, and a state with a batch axis of 1, are legal.
+    - The constructor's errors are PyTorch's, a call's are ours. A batch axis of 1 of a state stands for every row, and
+      a sequence of no steps is legal.
     - There is no second derivative: differentiating a gradient raises RuntimeError.
     - `output` is kept for backward, as PyTorch's fused kernels keep it: one who writes to it gets PyTorch's error.
     - Dropout takes its seed from PyTorch's generator, so `torch.manual_seed` repeats it; the masks are not PyTorch's.

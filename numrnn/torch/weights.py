@@ -17,13 +17,13 @@ __all__ = ["ELSEWHERE", "PackedWeights", "computed_in", "pack", "signature_of"]
 
 _CELLS = {"LSTM": "lstm", "GRU": "gru", "RNN_TANH": "rnn_tanh", "RNN_RELU": "rnn_relu"}
 ELSEWHERE = "Call module.cpu(), or use PyTorch's own module there."
-_DTYPES = {torch.float32: np.dtype("float32"), torch.float64: np.dtype("float64")}
+_DTYPES: dict[Any, np.dtype[Any]] = {torch.float32: np.dtype("float32"), torch.float64: np.dtype("float64")}
 
 
 def signature_of(module: Any, weights: list[Any]) -> Signature:
     """What plans need to know of a module, whose attributes may have changed since the last call."""
     dtype = weights[0].dtype
-    if not all([weight.is_cpu for weight in weights]):
+    if not all(weight.is_cpu for weight in weights):
         where = ", ".join(sorted({str(weight.device) for weight in weights}))
         problem = f"the weights are on {where}: numrnn computes on the CPU."
         raise NotImplementedError(explain(_head(module), problem, ELSEWHERE))
