@@ -25,7 +25,7 @@ __all__ = ["from_torch"]
 
 _LAYERS: dict[str, Any] = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
-_PICKLED = (b"PK\x03\x04", b"\x80")  # PyTorch's archives, and a bare pickle
+_PICKLED = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # PyTorch's archives; bare pickles
 _HALVES = {"F16": "float16", "BF16": "bfloat16"}
 
 
@@ -173,7 +173,8 @@ def _read_file(head: str, path: Path, prefix: str) -> tuple[dict[str, NDArray[An
             explain(head, "an .npz file is not read.", f"Pass its arrays: from_torch(dict(np.load({str(path)!r})))")
         )
     with open(path, "rb") as file:
-        pickled = file.read(4).startswith(_PICKLED)
+        begin = file.read(9)
+    pickled = begin.startswith(_PICKLED) and not begin.endswith(b"{")  # a header's length may begin like a pickle
     if pickled or path.suffix.lower() in _PICKLES:
         raise ValueError(
             explain(
