@@ -6,8 +6,8 @@ import weakref
 from typing import Any, NamedTuple
 
 import torch
-from torch.autograd.function import once_differentiable
 
+from numrnn._errors import explain
 from numrnn._types import Array
 from numrnn.engine import forward
 from numrnn.engine.dropout import Dropout
@@ -90,7 +90,6 @@ class _Recurrence(torch.autograd.Function):
         return results
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *cotangents: Any) -> tuple[Any, ...]:
         n_kept = len(ctx.shapes)
         tensors = ctx.saved_tensors
@@ -108,7 +107,25 @@ class _Recurrence(torch.autograd.Function):
         found = pullback(*given, x_gradient=wanted[0])
         d_x = found.x.data if isinstance(found.x, PackedSequence) else found.x
         gradients = [d_x, *(found.h_0, found.c_0)[: ctx.n_states], *found.parameters.values()]
-        return None, None, *[torch.from_numpy(d) if want else None for d, want in zip(gradients, wanted, strict=True)]
+        tensors = [torch.from_numpy(d) if want else None for d, want in zip(gradients, wanted, strict=True)]
+        if torch.is_grad_enabled():  # or a gradient of these would be taken for zero
+            anchor = torch.empty(0, requires_grad=True)
+            tensors = [None if d is None else _FirstDerivative.apply(ctx.signature.head, d, anchor) for d in tensors]
+        return None, None, *tensors
+
+
+class _FirstDerivative(torch.autograd.Function):
+    """A gradient that has none itself, and says so when it is asked for it."""
+
+    @staticmethod
+    def forward(ctx: Any, head: str, gradient: Any, anchor: Any) -> Any:
+        ctx.head = head
+        return gradient
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        problem = "a gradient of a gradient was asked for, and there is no second derivative."
+        raise NotImplementedError(explain(ctx.head, problem, "Use PyTorch's own module where one is needed."))
 
 
 class _Trace(NamedTuple):

@@ -221,7 +221,7 @@ class GRU(_OnKernels, torch.nn.GRU):
 
     - The constructor's errors are PyTorch's, a call's are ours. A batch axis of 1 of a state stands for every row, and
       a sequence of no steps is legal.
-    - There is no second derivative: differentiating a gradient raises RuntimeError.
+    - There is no second derivative: differentiating a gradient raises NotImplementedError.
     - `output` is kept for backward, as PyTorch's fused kernels keep it: one who writes to it gets PyTorch's error.
     - Dropout takes its seed from PyTorch's generator, so `torch.manual_seed` repeats it; the masks are not PyTorch's.
     - Threads are as many as both PyTorch and numrnn are set to use; results do not depend on them.
