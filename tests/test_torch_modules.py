@@ -21,9 +21,18 @@ close = torch.testing.assert_close
 
 
 @pytest.fixture(autouse=True)
-def _seeded(request):
+def seeded(request):
     """PyTorch's random numbers belong to the test."""
     torch.manual_seed(sum(map(ord, request.node.name)))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """PyTorch's threads wait by spinning, which takes its time on a machine that others use too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def pair(name, *sizes, **given):
