@@ -2,6 +2,7 @@
 
 import json
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -382,3 +383,13 @@ def test_what_safetensors_writes_is_read_bit_for_bit(k, rng, tmp_path):
     path = tmp_path / "x.safetensors"
     safetensors.numpy.save_file(under("rnn", layer.state_dict()) | others, path)
     equal_layers(numrnn.from_torch(path, prefix="rnn"), layer)
+
+
+def test_without_pytorch_its_modules_say_what_to_install(monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torch" or name.startswith("numrnn.torch")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delattr(numrnn, "torch", raising=False)
+    with pytest.raises(ImportError, match=r'numrnn.torch: .* pip install "numrnn\[torch\]"'):
+        numrnn.torch  # noqa: B018 (it is imported)
+    numrnn.from_torch(GRU)

@@ -26,6 +26,7 @@ class _OnKernels:
     def flatten_parameters(self) -> None:
         """Do nothing: weights are packed when they change."""
 
+    @torch.compiler.disable  # its tracer would take our array code for code to be compiled
     def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         """Run over a batch of sequences.
 
@@ -224,6 +225,7 @@ class GRU(_OnKernels, torch.nn.GRU):
     - There is no second derivative: differentiating a gradient raises NotImplementedError.
     - `output` is kept for backward, as PyTorch's fused kernels keep it: one who writes to it gets PyTorch's error.
     - Dropout takes its seed from PyTorch's generator, so `torch.manual_seed` repeats it; the masks are not PyTorch's.
+    - `torch.compile` leaves the call as it is, as it does with PyTorch's own.
     - Threads are as many as both PyTorch and numrnn are set to use; results do not depend on them.
 
     Examples
