@@ -76,7 +76,8 @@ def from_torch(
 
     Examples
     --------
-    >>>     >>> import numrnn
+    >>> import numpy as np
+    >>> import numrnn
     >>> numrnn.from_torch({"weight_ih_l0": np.zeros((24, 4)), "weight_hh_l0": np.zeros((24, 8))}, batch_first=True)
     GRU(input_size=4, hidden_size=8, bias=False, batch_first=True, dtype='float64')
     """
