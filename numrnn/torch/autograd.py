@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from numrnn._errors import explain
@@ -76,10 +77,12 @@ class _Recurrence(torch.autograd.Function):
         found = forward.run(call, panels, keep=True, dropout=request.dropout)
         results = _results(call, found)
         trace, arrays = _apart(found.saved)
-        own = {tensor.data_ptr(): tensor for tensor in (x, results[0])}
-        kept = [
-            own[at] if array.size and (at := _address(array)) in own else torch.from_numpy(array) for array in arrays
-        ]
+        own = {}  # arrays of a tensor's memory, whose writes PyTorch counts
+        if np.may_share_memory(call.x, x.numpy(force=True)):
+            own[id(call.x)] = x
+        if request.order is None:
+            own[id(found.output)] = results[0]
+        kept = [own[id(array)] if id(array) in own else torch.from_numpy(array) for array in arrays]
         ctx.save_for_backward(*weights, *kept)
         ctx.set_materialize_grads(False)
         ctx.n_states, ctx.signature, ctx.plan, ctx.form = n_states, request.signature, call.plan, call.form
@@ -167,9 +170,3 @@ def _apart(saved: Any) -> tuple[_Trace, list[Array]]:
     outputs, workspaces = tuple(map(place, saved.outputs)), tuple(map(place, saved.workspaces))
     bare: Any = saved._replace(panels=None, h_0=None, inputs=(), outputs=(), workspaces=())  # type: ignore[arg-type]
     return _Trace(bare, inputs, outputs, workspaces), arrays
-
-
-def _address(array: Array) -> int:
-    """Where an array begins, as PyTorch tells it of a tensor."""
-    address: int = array.__array_interface__["data"][0]
-    return address
