@@ -39,7 +39,7 @@ _DTYPES = {
     "C64": "<c8",
 }
 _READABLE = ("F16", "BF16", "F32", "F64")
-_LARGEST_HEADER = 4 << 20  # bytes: some 40,000 arrays, and a model here has dozens
+_LARGEST_HEADER = 1 << 20  # bytes: some 10,000 arrays; to parse one takes up to 25 times its size
 
 
 class Entry(NamedTuple):

@@ -15,6 +15,7 @@ __all__ = ["Dense", "Layer", "Parts", "read_names"]
 _WEIGHT = re.compile(
     r"(?P<owner>.*\.)?(?P<kind>(?:weight|bias)_(?:ih|hh|hr))_l(?P<layer>0|[1-9][0-9]{0,8})(?P<back>_reverse)?"
 )
+_MOST_LISTED = 40
 _CELL_OF_GATES = {1: "RNN", 3: "GRU", 4: "LSTM"}
 _SPECS = {"RNN": "rnn_tanh", "GRU": "gru", "LSTM": "lstm"}
 
@@ -83,13 +84,19 @@ def _unclear(head: str, prefix: str, owners: list[str], rest: list[str]) -> Valu
     where = f" under the prefix {prefix!r}" if prefix else ""
     if not owners:
         problem = f"no weights of a recurrent layer (weight_ih_l0, weight_hh_l0, ...){where}."
-        return ValueError(explain(head, problem, f"Names: {', '.join(rest) or 'none'}."))
-    details = [f"Recurrent layers: {', '.join(layers)}."]
+        return ValueError(explain(head, problem, f"Names: {_listed(rest)}."))
+    details = [f"Recurrent layers: {_listed(layers)}."]
     if rest:
-        details.append(f"Others: {', '.join(rest)}.")
+        details.append(f"Others: {_listed(rest)}.")
     advice = f'Pass prefix="{owners[0].removesuffix(".")}" for one layer alone.'
     problem = f"it is not clear what model the weights{where} make: that is one layer, or one and a Linear on top."
     return ValueError(explain(head, problem, *details, advice))
+
+
+def _listed(names: list[str]) -> str:
+    """Names found, of very many the first: what does not fit is named in full, not what there is."""
+    more = len(names) - _MOST_LISTED
+    return (", ".join(names[:_MOST_LISTED]) or "none") + (f" and {more} more" if more > 0 else "")
 
 
 def _layer(head: str, owner: str, shapes: Mapping[str, Shape], unexpected: list[str]) -> Layer:
@@ -100,7 +107,7 @@ def _layer(head: str, owner: str, shapes: Mapping[str, Shape], unexpected: list[
     num_layers = 1 + max(int(match["layer"]) for match in found)
     if num_layers > len(shapes):  # or the names missing would be without number
         problem = f"there is a layer {num_layers - 1}{of}, but only {len(shapes)} weights in all."
-        raise ValueError(explain(head, problem, f"Names: {', '.join(shapes)}."))
+        raise ValueError(explain(head, problem, f"Names: {_listed(list(shapes))}."))
     arguments: dict[str, Any] = {
         **sizes,
         "num_layers": num_layers,
@@ -137,7 +144,7 @@ def _cell_and_sizes(head: str, of: str, shapes: Mapping[str, Shape]) -> tuple[st
     missing = [name for name in ("weight_ih_l0", "weight_hh_l0") if name not in shapes]
     if missing:
         problem = f"the names{of} do not match: missing {', '.join(missing)}."
-        raise ValueError(explain(head, problem, f"Names: {', '.join(shapes)}."))
+        raise ValueError(explain(head, problem, f"Names: {_listed(list(shapes))}."))
     first, second, projection = shapes["weight_ih_l0"], shapes["weight_hh_l0"], shapes.get("weight_hr_l0")
     given = f"weight_ih_l0 {first}, weight_hh_l0 {second}" + (f", weight_hr_l0 {projection}" if projection else "")
     matrices = [shape for shape in (first, second, projection) if shape is not None]
