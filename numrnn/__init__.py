@@ -31,7 +31,7 @@ from numrnn.nn.packed import (
 from numrnn.nn.reversed import Reversed
 
 if TYPE_CHECKING:
-    from numrnn import callbacks, torch
+    from numrnn import callbacks
     from numrnn._info import info
     from numrnn._warmup import warmup
     from numrnn.interop.saving import load, save
@@ -65,7 +65,6 @@ __all__ = [
     "pad_sequence",
     "save",
     "set_num_threads",
-    "torch",
     "unpack_sequence",
     "unpad_sequence",
     "warmup",
