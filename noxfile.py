@@ -5,7 +5,7 @@ import nox
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "types", "imports", "tests"]
 
-CODE = ["numrnn", "tests", "benchmarks", "noxfile.py"]
+CODE = ["numrnn", "tests", "benchmarks", "examples", "noxfile.py"]
 
 # of each question's benchmarks the smallest cell, without other libraries: do they still run?
 QUICK = ["--quick", "--python=same", "--bench", r"'numrnn', 'rnn', '(32,100|1,16|call|step)", "--bench", "Activations"]

@@ -13,7 +13,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from numrnn import losses, optim
 from numrnn._threads import get_num_threads, set_num_threads
 from numrnn.nn.cells import GRUCell, LSTMCell, RNNCell
 from numrnn.nn.layers import GRU, LSTM, RNN
@@ -31,7 +30,7 @@ from numrnn.nn.packed import (
 from numrnn.nn.reversed import Reversed
 
 if TYPE_CHECKING:
-    from numrnn import callbacks
+    from numrnn import callbacks, losses, optim
     from numrnn._info import info
     from numrnn._warmup import warmup
     from numrnn.interop.saving import load, save
@@ -79,8 +78,11 @@ _ON_FIRST_USE = {
     "from_torch": "numrnn.interop.torch_weights",
     "info": "numrnn._info",
     "load": "numrnn.interop.saving",
+    "losses": "numrnn.losses",
+    "optim": "numrnn.optim",
     "plot": "numrnn.plot",
     "save": "numrnn.interop.saving",
+    "sklearn": "numrnn.sklearn",
     "torch": "numrnn.torch",
     "warmup": "numrnn._warmup",
 }

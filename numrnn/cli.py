@@ -176,7 +176,7 @@ def _convert(options: argparse.Namespace) -> int:
 
 _Adder = Callable[[argparse.ArgumentParser], None]
 _COMMANDS: dict[str, tuple[str, _Adder, Callable[[argparse.Namespace], Any]]] = {
-    "demo": ("Train a forecaster on the yearly sunspot numbers, step by step.", _add_demo_arguments, _demo),
+    "demo": ("Train a forecaster or a classifier on real data, step by step.", _add_demo_arguments, _demo),
     "info": ("Versions, processor, vector width, threads and cache folder.", _add_nothing, _info),
     "bench": ("Measure speed beside other libraries, each in its own process.", _add_bench_arguments, _bench),
     "describe": (

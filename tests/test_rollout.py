@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import os
 import subprocess
 import sys
@@ -192,16 +193,18 @@ def test_dropout_counts_the_steps_of_each_row(rng: Rng) -> None:
             same(prediction[len(row) - 1 :, 0], paths[p, :, n])
 
 
-def test_a_long_list_of_paths_has_the_history_of_each(rng: Rng, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Paths go over the history some at a time; how many does not show."""
-    from numrnn.nn import rollout
-
-    model = make("gru", columns=3, num_layers=2, dropout=0.3)
+@pytest.mark.parametrize("module", ["engine", "nn"])
+def test_how_many_paths_go_at_once_does_not_show(rng: Rng, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    """Neither over the history, where each path has masks of its own, nor over the forecast."""
+    rollout = importlib.import_module(f"numrnn.{module}.rollout")
+    masked, plain = make("gru", columns=3, num_layers=2, dropout=0.3), make("gru", columns=3, num_layers=2)
     rows = [rng.standard_normal((length, 3)) for length in (3, 5)]
-    expected = model.rollout(rows, 4, n_paths=9, seed=2)
+    options: dict[str, Any] = {"noise": 0.2, "n_paths": 9, "seed": 2}
+    expected = [model.rollout(rows, 4, **options) for model in (masked, plain)]
     for rows_at_once in (1, 4, 7):
         monkeypatch.setattr(rollout, "_ROWS_AT_ONCE", rows_at_once)
-        same(model.rollout(rows, 4, n_paths=9, seed=2), expected)
+        for model, paths in zip((masked, plain), expected, strict=True):
+            same(model.rollout(rows, 4, **options), paths)
 
 
 def test_with_dropout_of_one_every_path_loses_the_layers_below(rng: Rng) -> None:

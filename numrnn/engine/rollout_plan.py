@@ -28,7 +28,7 @@ Array = NDArray[Any]
 
 
 class Stack(NamedTuple):
-    """A recurrent layer at the end of the history: rows of all paths, one path after the other."""
+    """A recurrent layer where its roll-out begins: the rows of some paths, one path after the other."""
 
     plan: Plan  # of two steps
     panels: Panels
@@ -41,6 +41,8 @@ class Request(NamedTuple):
     """What is to be predicted: `known` and `result` are flat, their steps and rows `*_step`, `*_row` numbers apart."""
 
     steps: int
+    first_path: int
+    n_paths: int
     batch_size: int
     begin: Integers  # steps of the history of each row of the batch
     known: Array
@@ -125,6 +127,7 @@ class Assembly:
             kernels.ROLL_STEPS: request.steps,
             kernels.ROLL_ROWS: self._n_rows,
             kernels.ROLL_BATCH: request.batch_size,
+            kernels.ROLL_FIRST_PATH: request.first_path,
             kernels.ROLL_N_LAYERS: n_layers,
             kernels.ROLL_INPUT: bottom.input_size,
             kernels.ROLL_COLUMNS: columns,
@@ -183,7 +186,7 @@ class Assembly:
 
     def _place_masks(self, line: Integers, plan: Plan, dropout: Dropout) -> int:
         """Make each task's request for one step of a layer's masks; returns where the masked output is."""
-        t = dropout.t_0 + np.tile(self._request.begin, self._n_rows // self._request.batch_size)
+        t = dropout.t_0 + np.tile(self._request.begin, self._request.n_paths)
         parts = []
         for begin, end in pairwise(self._ends):
             own = np.empty(dropout_kernels.DROPOUT_FIELDS, np.int64)

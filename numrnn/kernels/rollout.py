@@ -22,15 +22,15 @@ from numrnn.kernels.rnn import RNN_RELU, RNN_TANH
 from numrnn.kernels.tasks import ROWS_FROM, ROWS_TO, TASK_FIELDS, TASKS_AT
 from numrnn.kernels.tile import NONE
 
-# A request: steps of this launch and of the whole; rows, and rows of a path; sizes; where in `memory` and `panels`
-# things begin; steps and rows of `known` and `result`; where in the request the dense plans of the tasks begin, and the
-# plans of the layers behind it. LAYER_FIELDS numbers for each layer follow.
+# A request: steps of this launch and of the whole; rows, rows of a path, the number of the first path; sizes; where in
+# `memory` and `panels` things begin; steps and rows of `known` and `result`; where the dense plans of the tasks begin.
+# LAYER_FIELDS numbers for each layer follow, and behind them their plans.
 (
-    ROLL_N_TASKS, ROLL_BEGIN, ROLL_END, ROLL_STEPS, ROLL_ROWS, ROLL_BATCH, ROLL_N_LAYERS,
+    ROLL_N_TASKS, ROLL_BEGIN, ROLL_END, ROLL_STEPS, ROLL_ROWS, ROLL_BATCH, ROLL_FIRST_PATH, ROLL_N_LAYERS,
     ROLL_INPUT, ROLL_COLUMNS, ROLL_KNOWN, ROLL_HAS_NOISE, ROLL_X_AT, ROLL_Y_AT, ROLL_TOP_AT, ROLL_TOP_SIZE,
     ROLL_HEAD_AT, ROLL_KNOWN_STEP, ROLL_KNOWN_ROW, ROLL_PATH_STEP, ROLL_RESULT_STEP, ROLL_RESULT_ROW,
     ROLL_DENSE_AT, ROLL_DENSE_SIZE, ROLL_SCRATCH_SIZE, ROLL_FIELDS,
-) = range(25)  # fmt: skip
+) = range(26)  # fmt: skip
 
 # A layer: which cell; its plans for even and odd steps; in `memory` its input and how far apart the two places of that
 # are, its hidden states and likewise, its cell states; its panels. With dropout on its output: the tasks' requests, or
@@ -74,7 +74,7 @@ def feed_back(request, first, last, s, key, noise, known, memory, result):
     more = s + 1 < request[ROLL_STEPS]
     for r in range(first, last):
         path, n = r // request[ROLL_BATCH], r % request[ROLL_BATCH]
-        row_key = noise_key(key, path, n)
+        row_key = noise_key(key, request[ROLL_FIRST_PATH] + path, n)
         y_at = request[ROLL_Y_AT] + r * columns
         to = path * request[ROLL_PATH_STEP] + s * request[ROLL_RESULT_STEP] + n * request[ROLL_RESULT_ROW]
         x_at = request[ROLL_X_AT] + (s % 2 * request[ROLL_ROWS] + r) * size

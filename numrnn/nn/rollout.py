@@ -70,13 +70,9 @@ def forecast(
         read = None if state is None else read_state(layer.signature, None, n_rows, state, unbatched=unbatched)
         starts.append((None, None) if read is None else read)
     masks = [layer._masks(head, own, 0, 0) if masked else None for layer, own in zip(layers, seeds, strict=True)]
-    if masked:
-        ends = _sampled_history(layers, call, starts, masks, n_paths)
-    else:
-        found = _history(layers, call, starts, masks, 0, 1)
-        ends = [(np.tile(h, (1, n_paths, 1)), _repeated(c, n_paths)) for h, c in found]
-    stacks = [
-        rollout.Stack(rollout.plan_of(layer.signature, n_paths * n_rows), layer._panels(), h, c, dropout)
+    ends = _sampled_history(layers, call, starts, masks, n_paths if masked else 1)
+    pasts = [
+        rollout.Past(layer.signature, layer._panels(), h, c, dropout)
         for layer, (h, c), dropout in zip(layers, ends, masks, strict=True)
     ]
     result = np.empty(result_shape, plan.dtype)
@@ -84,6 +80,8 @@ def forecast(
     result_step, result_row = _apart(result[0], batch_first)
     request = rollout.Request(
         steps=steps,
+        first_path=0,
+        n_paths=n_paths,
         batch_size=n_rows,
         begin=np.full(n_rows, plan.seq_len) if call.lengths is None else call.lengths,
         known=flat(given),
@@ -98,7 +96,7 @@ def forecast(
         key=np.random.SeedSequence([seed, _NOISE]).generate_state(1, np.uint64)[0] if sampled else np.uint64(0),
     )
     if result.size:
-        rollout.run(stacks, readout._panels(), request, _threads.resolve(n_threads))
+        rollout.run(pasts, readout._panels(), request, _threads.resolve(n_threads))
     if unbatched:
         result = result[:, :, 0]
     return result if n_paths > 1 else result[0]

@@ -39,8 +39,9 @@ class Last:
     def cotangents(self, d_rows: Array) -> dict[str, Array]:
         """Return what the top layer's pullback takes."""
         d_h_n = np.zeros(self.state_shape, d_rows.dtype)
-        halves = np.split(d_rows, self.num_directions, axis=-1)
-        d_h_n[-self.num_directions :] = halves
+        width = self.state_shape[-1]
+        for direction in range(self.num_directions):
+            d_h_n[direction - self.num_directions] = d_rows[..., direction * width : (direction + 1) * width]
         return {"d_h_n": d_h_n}
 
 

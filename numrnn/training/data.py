@@ -156,7 +156,7 @@ class Data:
     def take(self, rows: NDArray[np.int64]) -> Batch:
         """The rows named, padded to the longest of them."""
         lengths = self.lengths[rows]
-        steps = int(lengths.max(initial=0))
+        steps = int(lengths.max()) if self.ragged else int(self.lengths[0])
         ragged = self.ragged and bool(np.any(lengths != steps))
         x = self._steps(self._x, rows, lengths if ragged else None, steps)
         y = self._steps(self._y, rows, lengths if ragged else None, steps) if self._every else self._y[rows]
@@ -201,10 +201,9 @@ class Data:
             for place, k in enumerate(rows):
                 by_row[place, : len(values[k])] = values[k]
             return padded
-        every = len(rows) == self.n_rows and bool(np.all(rows == np.arange(self.n_rows)))
         taken: NDArray[Any] = values[:, :steps] if self._time else values[:steps]
-        if not every:
-            taken = taken[rows] if self._time else taken[:, rows]
+        if len(rows) < self.n_rows:  # a batch of all rows has them in order
+            taken = taken.take(rows, axis=1 - self._time)
         if lengths is None:
             return taken
         valid = self._valid(lengths, steps)

@@ -44,10 +44,10 @@ class Silence:
 class Lines:
     """A line every few seconds, and one at the end."""
 
-    def __init__(self, title: str, epochs: int, first: int = 0) -> None:
+    def __init__(self, title: str, epochs: int) -> None:
         self._title, self._epochs = title, epochs
-        self._first = first  # epochs of an earlier run
         self._start = self._shown = time.perf_counter()
+        self._since: tuple[float, float] | None = None  # when the first batch was done, which may have compiled
 
     def batch(self, done: int, of: int, epoch: int, loss: float) -> None:
         """A line, if the last one is some seconds old."""
@@ -63,12 +63,16 @@ class Lines:
 
     def _line(self, done: float, text: str, always: bool = False) -> None:
         now = time.perf_counter()
+        if self._since is None:
+            self._since = now, done
         if now - self._shown < _SECONDS_BETWEEN_LINES and not always:
             return
         self._shown = now
-        share = max(done - self._first, 1e-9)
-        left = (now - self._start) / share * (self._epochs - done)
-        end = f", about {_duration(left)} left" if left else f" after {_duration(now - self._start)}"
+        begin, begun = self._since
+        end = f" after {_duration(now - self._start)}"
+        if done < self._epochs:
+            left = (now - begin) / (done - begun) * (self._epochs - done) if done > begun else None
+            end = "" if left is None else f", about {_duration(left)} left"
         print(f"{self._title}: {text}{end}", file=sys.stderr, flush=True)
 
 
@@ -107,7 +111,7 @@ def make_progress(kind: bool | str, title: str, epochs: int, first: int = 0) -> 
     notebook = "ipykernel" in sys.modules
     if tqdm is not None and (sys.stderr.isatty() or notebook):
         return Bar(tqdm, title, epochs, first)
-    return Lines(title, epochs, first)
+    return Lines(title, epochs)
 
 
 def announce_compilation(cells: set[str]) -> None:
@@ -115,7 +119,7 @@ def announce_compilation(cells: set[str]) -> None:
     twins = [launch.WEIGHT_GRADIENT, launch.DENSE]
     for name in sorted(cells):
         twins += [launch.FORWARD[name], launch.BACKWARD[name]]
-    if not _jit.DISABLED and not all(_jit.is_cached(serial) for serial, _ in twins):
+    if not _jit.DISABLED and not all(any(map(_jit.is_cached, pair)) for pair in twins):
         print("compiling kernels (first run only, about 15 s) ...", file=sys.stderr, flush=True)
 
 
