@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
 
 from numrnn._errors import explain
+from numrnn._types import Shape
 from numrnn.cellspec import CELLS, parameter_shapes
 from numrnn.engine.panels import Panels
 from numrnn.engine.signature import Signature
@@ -23,16 +24,10 @@ _DTYPES: dict[Any, np.dtype[Any]] = {torch.float32: np.dtype("float32"), torch.f
 def signature_of(module: Any, weights: list[Any]) -> Signature:
     """What plans need to know of a module, whose attributes may have changed since the last call."""
     dtype = weights[0].dtype
-    if not all(weight.is_cpu for weight in weights):
-        where = ", ".join(sorted({str(weight.device) for weight in weights}))
-        problem = f"the weights are on {where}: numrnn computes on the CPU."
-        raise NotImplementedError(explain(_head(module), problem, ELSEWHERE))
-    if any(weight.dtype != dtype for weight in weights):
-        found = ", ".join(sorted({str(weight.dtype) for weight in weights}))
-        raise ValueError(explain(_head(module), f"the weights are of several types: {found}.", "Call module.float()."))
+    if {(weight.dtype, weight.is_cpu) for weight in weights} != {(dtype, True)}:
+        _refuse_weights(_head(module.mode, module.input_size, module.hidden_size), weights)
     return _signature(
-        _head(module),
-        _CELLS[module.mode],
+        module.mode,
         dtype,
         module.input_size,
         module.hidden_size,
@@ -44,15 +39,25 @@ def signature_of(module: Any, weights: list[Any]) -> Signature:
     )
 
 
-def _head(module: Any) -> str:
+def _refuse_weights(head: str, weights: list[Any]) -> NoReturn:
+    """Raise for weights that are not alike, or not on the CPU."""
+    if not all(weight.is_cpu for weight in weights):
+        where = ", ".join(sorted({str(weight.device) for weight in weights}))
+        raise NotImplementedError(explain(head, f"the weights are on {where}: numrnn computes on the CPU.", ELSEWHERE))
+    found = ", ".join(sorted({str(weight.dtype) for weight in weights}))
+    raise ValueError(explain(head, f"the weights are of several types: {found}.", "Call module.float()."))
+
+
+def _head(mode: str, input_size: int, hidden_size: int) -> str:
     """How errors name a module."""
-    name = module.mode.partition("_")[0]
-    return f"{name}(input_size={module.input_size}, hidden_size={module.hidden_size})"
+    return f"{mode.partition('_')[0]}(input_size={input_size}, hidden_size={hidden_size})"
 
 
 @lru_cache(maxsize=256)
-def _signature(head: str, cell: str, dtype: Any, *sizes: Any) -> Signature:
-    return Signature(head, cell, computed_in(head, "the weights are", dtype), *sizes)
+def _signature(mode: str, dtype: Any, input_size: int, hidden_size: int, *sizes: Any) -> Signature:
+    head = _head(mode, input_size, hidden_size)
+    array_dtype = computed_in(head, "the weights are", dtype)
+    return Signature(head, _CELLS[mode], array_dtype, input_size, hidden_size, *sizes)
 
 
 def computed_in(head: str, whose: str, dtype: Any) -> np.dtype[Any]:
@@ -108,24 +113,14 @@ def _writes(weight: Any) -> int:
 
 def pack(signature: Signature, weights: list[Any]) -> Panels:
     """Pack weights, which must have the shapes that kernels trust."""
-    spec = CELLS[signature.cell]
-    shapes = parameter_shapes(
-        spec,
-        signature.input_size,
-        signature.hidden_size,
-        signature.num_layers,
-        signature.bias,
-        signature.num_directions,
-        signature.proj_size,
-    )
     arrays = {}
-    for (name, shape), weight in zip(shapes.items(), weights, strict=True):
+    for (name, shape), weight in zip(_shapes(signature).items(), weights, strict=True):
         if weight.shape != shape:
             problem = f"`{name}` has shape {tuple(weight.shape)}, expected {shape}."
             raise ValueError(explain(signature.head, problem, "Make a new module for other sizes."))
         arrays[name] = weight.numpy(force=True)
     return Panels(
-        spec,
+        CELLS[signature.cell],
         arrays,
         input_size=signature.input_size,
         hidden_size=signature.hidden_size,
@@ -133,4 +128,18 @@ def pack(signature: Signature, weights: list[Any]) -> Panels:
         dtype=signature.dtype,
         num_directions=signature.num_directions,
         proj_size=signature.proj_size,
+    )
+
+
+@lru_cache(maxsize=256)
+def _shapes(signature: Signature) -> dict[str, Shape]:
+    """The weights that a module must have."""
+    return parameter_shapes(
+        CELLS[signature.cell],
+        signature.input_size,
+        signature.hidden_size,
+        signature.num_layers,
+        signature.bias,
+        signature.num_directions,
+        signature.proj_size,
     )
