@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from numrnn import callbacks, losses, optim
     from numrnn._info import info
     from numrnn._warmup import warmup
+    from numrnn.interop.keras_import import from_keras
     from numrnn.interop.onnx_export import to_onnx
     from numrnn.interop.onnx_import import from_onnx
     from numrnn.interop.saving import load, save
+    from numrnn.interop.torch_weights import from_torch
     from numrnn.training import History, fit
 
 __all__ = [
@@ -53,7 +55,9 @@ __all__ = [
     "__version__",
     "callbacks",
     "fit",
+    "from_keras",
     "from_onnx",
+    "from_torch",
     "get_num_threads",
     "info",
     "load",
@@ -77,7 +81,9 @@ _ON_FIRST_USE = {
     "History": "numrnn.training",
     "callbacks": "numrnn.callbacks",
     "fit": "numrnn.training",
+    "from_keras": "numrnn.interop.keras_import",
     "from_onnx": "numrnn.interop.onnx_import",
+    "from_torch": "numrnn.interop.torch_weights",
     "info": "numrnn._info",
     "load": "numrnn.interop.saving",
     "losses": "numrnn.losses",
@@ -87,6 +93,7 @@ _ON_FIRST_USE = {
     "save": "numrnn.interop.saving",
     "sklearn": "numrnn.sklearn",
     "to_onnx": "numrnn.interop.onnx_export",
+    "torch": "numrnn.torch",
     "warmup": "numrnn._warmup",
 }
 """What most programs never ask for, and its module: a module of that name, or what has that name in it."""

@@ -1,0 +1,172 @@
+"""Our forward pass and pullback as one operation of PyTorch's autograd."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from numrnn._errors import explain
+from numrnn._types import Array
+from numrnn.engine import forward
+from numrnn.engine.dropout import Dropout
+from numrnn.engine.packed import PackedSequence
+from numrnn.engine.panels import Panels
+from numrnn.engine.plan import Call, Purpose, plan_call
+from numrnn.engine.signature import Signature
+from numrnn.nn.pullback import Pullback
+from numrnn.torch.weights import PackedWeights, pack
+
+__all__ = ["Request", "run"]
+
+
+class Request(NamedTuple):
+    """What a call has besides its tensors."""
+
+    signature: Signature
+    packed: PackedWeights
+    order: tuple[Any, Any, Any] | None  # batch_sizes, sorted_indices, unsorted_indices, where x is a packed sequence
+    dropout: Dropout | None
+    n_threads: int
+
+    def plan(self, x: Any, states: tuple[Any, ...], purpose: Purpose) -> Call:
+        """Check the call; arrays are the tensors' own memory where a kernel can read it."""
+        given: Any = x.numpy(force=True)
+        if self.order is not None:
+            given = PackedSequence(given, *self.order)
+        arrays = [state.numpy(force=True) for state in states]
+        state = None if not arrays else arrays[0] if len(arrays) == 1 else tuple(arrays)
+        return plan_call(self, given, state, n_threads=self.n_threads, purpose=purpose)
+
+
+def run(request: Request, x: Any, states: tuple[Any, ...], weights: list[Any]) -> tuple[Any, ...]:
+    """Return output, h_n and, where the cell has it, c_n; recorded by autograd where a gradient may be wanted."""
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *states, *weights)):
+        results: tuple[Any, ...] = _Recurrence.apply(request, len(states), x, *states, *weights)
+        return results
+    call = request.plan(x, states, "output")
+    panels = request.packed.panels(request.signature, weights)
+    return _results(call, forward.run(call, panels, dropout=request.dropout))
+
+
+def _results(call: Call, found: forward.Run) -> tuple[Any, ...]:
+    """The run's arrays in the user's form, as tensors of the same memory."""
+    output: Any = found.output
+    states = [found.h_n] if found.c_n is None else [found.h_n, found.c_n]
+    if call.form is not None:
+        output = call.form.steps(output)
+        output = output.data if isinstance(output, PackedSequence) else output
+        states = [call.form.state(state) for state in states]
+    return tuple([torch.from_numpy(array) for array in (output, *states)])
+
+
+class _Recurrence(torch.autograd.Function):
+    """x, states and weights to output and last states.
+
+    All arrays that backward needs are PyTorch's to keep: it frees them after backward, says when one was written to in
+    between, and shows them to hooks on saved tensors.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, request: Request, n_states: int, x: Any, *others: Any) -> tuple[Any, ...]:
+        states, weights = others[:n_states], list(others[n_states:])
+        call = request.plan(x, states, "training")
+        panels = request.packed.panels(request.signature, weights)
+        found = forward.run(call, panels, keep=True, dropout=request.dropout)
+        results = _results(call, found)
+        trace, arrays = _apart(found.saved)
+        own = {}  # arrays of a tensor's memory, whose writes PyTorch counts
+        if np.may_share_memory(call.x, x.numpy(force=True)):
+            own[id(call.x)] = x
+        if request.order is None:
+            own[id(found.output)] = results[0]
+        kept = [own[id(array)] if id(array) in own else torch.from_numpy(array) for array in arrays]
+        ctx.save_for_backward(*weights, *kept)
+        ctx.set_materialize_grads(False)
+        ctx.n_states, ctx.signature, ctx.plan, ctx.form = n_states, request.signature, call.plan, call.form
+        shared = [state.shape[1] != call.plan.batch_size > 1 for state in states]  # one row for the whole batch
+        ctx.shared = (shared[0], shared[-1]) if shared else (False, False)
+        ctx.trace, ctx.shapes = trace, [array.shape for array in arrays]
+        ctx.panels = weakref.ref(panels)  # the module has them as long as its weights are those of this call
+        return results
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Any) -> tuple[Any, ...]:
+        n_kept = len(ctx.shapes)
+        tensors = ctx.saved_tensors
+        weights = tensors[: len(tensors) - n_kept]
+        panels = ctx.panels()
+        if panels is None:
+            panels = pack(ctx.signature, weights)
+        arrays = [
+            tensor.numpy(force=True).reshape(shape)
+            for tensor, shape in zip(tensors[len(weights) :], ctx.shapes, strict=True)
+        ]
+        pullback = Pullback(ctx.signature, ctx.plan, ctx.trace.joined(panels, arrays), ctx.shared, ctx.form)
+        given = [None if cotangent is None else cotangent.numpy(force=True) for cotangent in cotangents]
+        wanted = ctx.needs_input_grad[2:]
+        found = pullback(*given, x_gradient=wanted[0])
+        d_x = found.x.data if isinstance(found.x, PackedSequence) else found.x
+        gradients = [d_x, *(found.h_0, found.c_0)[: ctx.n_states], *found.parameters.values()]
+        tensors = [torch.from_numpy(d) if want else None for d, want in zip(gradients, wanted, strict=True)]
+        if torch.is_grad_enabled():  # or a gradient of these would be taken for zero
+            anchor = torch.empty(0, requires_grad=True)
+            tensors = [None if d is None else _FirstDerivative.apply(ctx.signature.head, d, anchor) for d in tensors]
+        return None, None, *tensors
+
+
+class _FirstDerivative(torch.autograd.Function):
+    """A gradient that has none itself, and says so when it is asked for it."""
+
+    @staticmethod
+    def forward(ctx: Any, head: str, gradient: Any, anchor: Any) -> Any:
+        ctx.head = head
+        return gradient
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        problem = "a gradient of a gradient was asked for, and there is no second derivative."
+        raise NotImplementedError(explain(ctx.head, problem, "Use PyTorch's own module where one is needed."))
+
+
+class _Trace(NamedTuple):
+    """What forward kept for backward without its arrays, and the place of each among them."""
+
+    saved: Any
+    inputs: tuple[int | None, ...]
+    outputs: tuple[int, ...]
+    workspaces: tuple[int, ...]
+
+    def joined(self, panels: Panels, arrays: list[Array]) -> Any:
+        """Put arrays and weights back."""
+        if not isinstance(self.saved, forward.Saved):
+            return self.saved
+        return self.saved._replace(
+            panels=panels,
+            h_0=arrays[0],
+            inputs=tuple([None if k is None else arrays[k] for k in self.inputs]),
+            outputs=tuple([arrays[k] for k in self.outputs]),
+            workspaces=tuple([arrays[k] for k in self.workspaces]),
+        )
+
+
+def _apart(saved: Any) -> tuple[_Trace, list[Array]]:
+    """Take the arrays out of what forward kept, each once; the initial hidden state comes first."""
+    if not isinstance(saved, forward.Saved):  # the reference's, where Numba is switched off
+        return _Trace(saved, (), (), ()), []
+    places: dict[int, int] = {}
+    arrays: list[Array] = []
+
+    def place(array: Array) -> int:
+        found = places.setdefault(id(array), len(arrays))
+        if found == len(arrays):
+            arrays.append(array)
+        return found
+
+    place(saved.h_0)
+    inputs = tuple([None if array is None else place(array) for array in saved.inputs])
+    outputs, workspaces = tuple(map(place, saved.outputs)), tuple(map(place, saved.workspaces))
+    bare: Any = saved._replace(panels=None, h_0=None, inputs=(), outputs=(), workspaces=())  # type: ignore[arg-type]
+    return _Trace(bare, inputs, outputs, workspaces), arrays
