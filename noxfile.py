@@ -61,8 +61,15 @@ def narrow(session: nox.Session) -> None:
 @nox.session
 def torch(session: nox.Session) -> None:
     """The tests that compare with PyTorch."""
-    session.install(".[test]", "torch==2.13.0")
+    session.install(".[test]", "torch==2.13.0", "onnxscript")
     session.run("pytest", "tests", "-k", "torch or tensor", *session.posargs)
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """The tests that compare with ONNX Runtime, and with Keras on JAX."""
+    session.install(".[test]", "onnxruntime", "keras", "jax")
+    session.run("pytest", "tests", "-k", "onnx or keras", *session.posargs, env={"KERAS_BACKEND": "jax"})
 
 
 @nox.session

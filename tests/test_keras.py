@@ -12,7 +12,7 @@ from typing import Any
 import keras_files as files
 import numpy as np
 import pytest
-from keras_files import DENSE, DENSE_OF_GRAPH, GRAPH, LSTM, RNN, SECOND, SEQUENTIAL, changed, golden
+from keras_files import DENSE, DENSE_OF_GRAPH, GRAPH, LSTM, RNN, SEQUENTIAL, changed, golden
 
 import numrnn
 from numrnn.interop.keras_import import from_keras
@@ -205,11 +205,6 @@ REFUSED = {
         SEQUENTIAL,
         entry(RNN, return_sequences=False),
         "layer 'simple_rnn_1' (SimpleRNN): it reads 'simple_rnn', which gives its last step alone.",
-    ),
-    "backwards among others": (
-        SEQUENTIAL,
-        entry(SECOND, go_backwards=True),
-        "layer 'simple_rnn_1' (SimpleRNN): `go_backwards` is true.\n  Such a layer can be loaded alone, without others",
     ),
     "more features than come": (
         SEQUENTIAL,

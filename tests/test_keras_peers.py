@@ -125,6 +125,25 @@ def test_layers_that_go_backwards_keep_keras_order(kind, every, keras, tmp_path,
     check(model, rng.standard_normal((2, 5, 3)).astype(np.float32), tmp_path / "x.keras")
 
 
+def test_layers_that_go_backwards_stand_among_others(keras, tmp_path, rng):
+    GRU, LSTM, Dense = keras.layers.GRU, keras.layers.LSTM, keras.layers.Dense
+    layers = [
+        LSTM(4, go_backwards=True, return_sequences=True),
+        LSTM(4, go_backwards=True, return_sequences=True),
+        GRU(3, return_sequences=True),
+        GRU(3, go_backwards=True),
+        Dense(2),
+    ]
+    model = model_of(keras, rng, layers)
+    assert [type(layer).__name__ for layer in from_keras(model).recurrent] == [
+        "Reversed",
+        "Reversed",
+        "GRU",
+        "Reversed",
+    ]
+    check(model, rng.standard_normal((2, 5, 3)).astype(np.float32), tmp_path / "x.keras")
+
+
 def test_a_trained_model_loads_with_its_optimiser_state_passed_over(keras, tmp_path, rng):
     model = keras.Sequential([keras.Input((None, 3)), keras.layers.GRU(4), keras.layers.Dense(1)])
     model.compile("adam", "mse", metrics=["mae"])

@@ -343,7 +343,7 @@ GRU, LINEAR = numrnn.GRU(3, 4), numrnn.Linear(4, 2)
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ((LINEAR, GRU), TypeError, "`recurrent` should be an RNN, LSTM or GRU, got"),
+        ((LINEAR, GRU), TypeError, "`recurrent` should be an RNN, LSTM, GRU or Reversed, got"),
         ((GRU, GRU), TypeError, "`readout` should be a Linear or None, got"),
         (([], LINEAR), ValueError, "empty list"),
         (([GRU, "gru"], LINEAR), TypeError, r"`recurrent\[1\]` should be"),

@@ -176,15 +176,9 @@ def _assemble(chain: _Chain) -> RNN | LSTM | GRU | Reversed | SequenceModel:
         for _, run in groupby(chain.layers, key=lambda pair: (pair[1].form, pair[1].backwards and id(pair[0])))
     ]
     layers = [_stack([layer for _, layer in stack], dtype) for stack in stacks]
-    (settings, top) = chain.layers[-1]
-    alone = len(layers) == 1 and chain.dense is None and chain.pool is None
-    if alone:
-        return Reversed(layers[0], keep_order=False) if top.backwards else layers[0]
-    for settings, layer in chain.layers:
-        if layer.backwards:
-            settings.refuse(
-                "`go_backwards` is true.", "Such a layer can be loaded alone, without others and without a head."
-            )
+    top = chain.layers[-1][1]
+    if len(layers) == 1 and chain.dense is None and chain.pool is None:
+        return layers[0]
     readout = None
     if chain.dense is not None:
         out_features, in_features = chain.dense.weight.shape
@@ -196,8 +190,8 @@ def _assemble(chain: _Chain) -> RNN | LSTM | GRU | Reversed | SequenceModel:
     return SequenceModel(layers if len(layers) > 1 else layers[0], readout, readout_on=readout_on)
 
 
-def _stack(layers: Sequence[RecurrentLayer], dtype: np.dtype[Any]) -> RNN | LSTM | GRU:
-    """Layers of one form as one of ours."""
+def _stack(layers: Sequence[RecurrentLayer], dtype: np.dtype[Any]) -> RNN | LSTM | GRU | Reversed:
+    """Layers of one form as one of ours; one that goes backwards stands alone."""
     first = layers[0]
     form = first.form
     made = _MADE_BY[form.made_by](
@@ -218,4 +212,4 @@ def _stack(layers: Sequence[RecurrentLayer], dtype: np.dtype[Any]) -> RNN | LSTM
             for name, array in each.items()
         }
     )
-    return made
+    return Reversed(made, keep_order=False) if first.backwards else made

@@ -11,7 +11,7 @@ from numrnn.cellspec import CELLS
 from numrnn.engine.inputs import is_several
 from numrnn.nn.fixed import Fixed
 from numrnn.nn.parameters import freeze
-from numrnn.nn.recurrent import Recurrent
+from numrnn.nn.reversed import AnyLayer
 
 __all__ = ["InitialState", "is_one_sequence"]
 
@@ -38,7 +38,7 @@ class InitialState(Fixed):
         self._parameters = {name: freeze(np.zeros(shape, dtype)) for name, shape in shapes.items()}
 
     @classmethod
-    def of(cls, layer: Recurrent) -> InitialState:
+    def of(cls, layer: AnyLayer) -> InitialState:
         """The initial state of a layer."""
         of = layer.signature
         tracks = of.num_layers * of.num_directions

@@ -16,8 +16,8 @@ from numrnn.nn.model_parts import check_parts
 from numrnn.nn.model_pullback import LearnedStart, ModelPullback
 from numrnn.nn.parameters import HasParameters
 from numrnn.nn.pullback import Pullback
-from numrnn.nn.recurrent import Recurrent
 from numrnn.nn.results import Result
+from numrnn.nn.reversed import AnyLayer
 from numrnn.nn.rollout_arguments import check_rollout
 from numrnn.nn.selection import select
 
@@ -32,7 +32,7 @@ class SequenceModel(HasParameters):
 
     Parameters
     ----------
-    recurrent : RNN, LSTM or GRU, or a list of them
+    recurrent : RNN, LSTM, GRU or Reversed, or a list of them
         Of a list, each layer reads the outputs of the one before.
     readout : Linear or None
         The head. None: the model predicts the states themselves.
@@ -66,7 +66,7 @@ class SequenceModel(HasParameters):
     ['readout.weight', 'readout.bias']
     """
 
-    recurrent: Recurrent | tuple[Recurrent, ...]
+    recurrent: AnyLayer | tuple[AnyLayer, ...]
     readout: Linear | None
     readout_on: str
     learn_initial_state: bool
@@ -74,7 +74,7 @@ class SequenceModel(HasParameters):
 
     def __init__(
         self,
-        recurrent: Recurrent | Sequence[Recurrent],
+        recurrent: AnyLayer | Sequence[AnyLayer],
         readout: Linear | None,
         *,
         readout_on: str = "last",
@@ -342,7 +342,7 @@ class SequenceModel(HasParameters):
         ValueError
             A model whose predictions cannot be its inputs; paths that would all be the same; a wrong shape or value.
         NotImplementedError
-            A bidirectional layer.
+            A bidirectional or reversed layer.
         TypeError, MemoryError
             As in a plain call.
 
@@ -366,7 +366,7 @@ class SequenceModel(HasParameters):
         """
         from numrnn.nn.rollout import forecast  # its kernels cost an import that most programs do not need
 
-        readout = check_rollout(self._head, self._layers, self.readout, self.readout_on)
+        layers, readout = check_rollout(self._head, self._layers, self.readout, self.readout_on)
         steps = count(self._head, "steps", steps)
         n_paths = count(self._head, "n_paths", n_paths)
         seed = seed_number(self._head, seed)
@@ -375,7 +375,7 @@ class SequenceModel(HasParameters):
         _, states = self._read_arguments(state, False)
         return forecast(
             self._head,
-            self._layers,
+            layers,
             readout,
             x,
             self._starts(x, states),
@@ -390,7 +390,7 @@ class SequenceModel(HasParameters):
         )
 
     @property
-    def _layers(self) -> tuple[Recurrent, ...]:
+    def _layers(self) -> tuple[AnyLayer, ...]:
         return self.recurrent if isinstance(self.recurrent, tuple) else (self.recurrent,)
 
     def _prefixes_of(self, name: str) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from numrnn._errors import explain, kind_of
 from numrnn.nn.linear import Linear
 from numrnn.nn.recurrent import Recurrent
+from numrnn.nn.reversed import AnyLayer, Reversed
 
 __all__ = ["check_parts"]
 
@@ -16,12 +17,12 @@ def check_parts(head: str, layers: Sequence[object], readout: object) -> None:
     if not layers:
         raise ValueError(explain(head, "`recurrent` is an empty list.", "Pass an RNN, LSTM or GRU, or a list of them."))
     names = ["recurrent"] if len(layers) == 1 else [f"recurrent[{k}]" for k in range(len(layers))]
-    checked: list[Recurrent] = []
+    checked: list[AnyLayer] = []
     for name, layer in zip(names, layers, strict=True):
-        if not isinstance(layer, Recurrent):
+        if not isinstance(layer, Recurrent | Reversed):
             got = kind_of(layer)
             advice = "Pass the recurrent layer first, then the head: SequenceModel(LSTM(...), Linear(...))."
-            raise TypeError(explain(head, f"`{name}` should be an RNN, LSTM or GRU, got {got}.", advice))
+            raise TypeError(explain(head, f"`{name}` should be an RNN, LSTM, GRU or Reversed, got {got}.", advice))
         checked.append(layer)
     if readout is not None and not isinstance(readout, Linear):
         raise TypeError(explain(head, f"`readout` should be a Linear or None, got {kind_of(readout)}."))
@@ -29,7 +30,7 @@ def check_parts(head: str, layers: Sequence[object], readout: object) -> None:
     for k, layer in enumerate(checked[1:], start=1):
         below = checked[k - 1]
         pair = f"{names[k - 1]} is {below!r}, {names[k]} is {layer!r}."
-        if any(layer is other for other in checked[:k]):
+        if any(_weights(layer) is _weights(other) for other in checked[:k]):
             advice = "Shared weights are not supported: make a second layer."
             raise ValueError(explain(head, f"`{names[k]}` is the same object as a layer below.", advice))
         if layer.input_size != (features := _output_features(below)):
@@ -49,6 +50,11 @@ def check_parts(head: str, layers: Sequence[object], readout: object) -> None:
             raise ValueError(explain(head, problem, pair, "Make them alike."))
 
 
-def _output_features(layer: Recurrent) -> int:
+def _weights(layer: AnyLayer) -> Recurrent:
+    """The object that holds a layer's weights."""
+    return layer.layer if isinstance(layer, Reversed) else layer
+
+
+def _output_features(layer: AnyLayer) -> int:
     """Features of a layer's output."""
     return layer.signature.num_directions * layer.signature.output_size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from numrnn.nn.pullback import Pullback
 from numrnn.nn.recurrent import Recurrent
 from numrnn.nn.results import Result
 
-__all__ = ["Reversed"]
+__all__ = ["AnyLayer", "Reversed"]
 
 
 class Turn:
@@ -221,6 +221,36 @@ class Reversed(HasParameters):
         return result, saved, turn
 
     @property
+    def input_size(self) -> int:
+        """Features of x."""
+        return self.layer.input_size
+
+    @property
+    def hidden_size(self) -> int:
+        """Features of the state."""
+        return self.layer.hidden_size
+
+    @property
+    def num_layers(self) -> int:
+        """Layers in the stack, all of which read from the end."""
+        return self.layer.num_layers
+
+    @property
+    def dropout(self) -> float:
+        """The layer's own, between those of its stack."""
+        return self.layer.dropout
+
+    @property
+    def batch_first(self) -> bool:
+        """Whether x and output are (batch, time, features)."""
+        return self.layer.batch_first
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of weights, computation and results."""
+        return self.layer.dtype
+
+    @property
     def signature(self) -> Signature:
         """What plans depend on; the layer's own, but for the name in errors."""
         return self.layer.signature._replace(head=self._head)
@@ -245,3 +275,7 @@ class Reversed(HasParameters):
 
     def __repr__(self) -> str:
         return f"Reversed({self.layer!r}{'' if self.keep_order else ', keep_order=False'})"
+
+
+AnyLayer: TypeAlias = Recurrent | Reversed
+"""What a model is built of."""

@@ -13,14 +13,17 @@ from numrnn._types import Array, Shape
 from numrnn.engine.arrays import ready, real_array
 from numrnn.nn.linear import Linear
 from numrnn.nn.recurrent import Recurrent
+from numrnn.nn.reversed import AnyLayer, Reversed
 
 __all__ = ["Noise", "check_rollout", "read_known", "read_noise"]
 
 Noise = NDArray[np.float64]
 
 
-def check_rollout(head: str, layers: Sequence[Recurrent], readout: Linear | None, readout_on: str) -> Linear:
-    """Raise unless a model's predictions can be its next inputs; returns its readout."""
+def check_rollout(
+    head: str, layers: Sequence[AnyLayer], readout: Linear | None, readout_on: str
+) -> tuple[list[Recurrent], Linear]:
+    """Return a model's layers and its readout, once its predictions are found to be possible next inputs."""
     if readout is None:
         advice = "Make the model with a Linear that predicts the next inputs."
         raise ValueError(
@@ -29,15 +32,20 @@ def check_rollout(head: str, layers: Sequence[Recurrent], readout: Linear | None
     if readout_on not in ("last", "every"):
         problem = f'a roll-out predicts from the state after each step, and readout_on="{readout_on}" from many.'
         raise ValueError(explain(head, problem, 'Make the model with readout_on="last" or "every".'))
+    forward: list[Recurrent] = []
     for layer in layers:
+        if isinstance(layer, Reversed):
+            problem = "a reversed layer has no roll-out: it begins at the end of the sequence."
+            raise NotImplementedError(explain(head, problem, "Make the model of layers that run forwards."))
         if layer.bidirectional:
             problem = "a bidirectional layer has no roll-out: its reverse half begins at the end of the sequence."
             raise NotImplementedError(explain(head, problem, "Make the layers with bidirectional=False."))
+        forward.append(layer)
     if readout.out_features > layers[0].input_size:
         problem = f"the readout predicts {readout.out_features} features, and the model reads {layers[0].input_size}."
         advice = "What is predicted is the first of the inputs; the other inputs are passed as `known`."
         raise ValueError(explain(head, problem, advice))
-    return readout
+    return forward, readout
 
 
 def read_noise(head: str, noise: object, columns: int) -> Noise | None:

@@ -14,8 +14,8 @@ from numrnn.engine.arrays import ready, real_array
 from numrnn.engine.forms import Form, packed_form, rows_form
 from numrnn.engine.packed import Integers, PackedSequence
 from numrnn.engine.pooling import Pool
-from numrnn.nn.recurrent import Recurrent
 from numrnn.nn.results import Result
+from numrnn.nn.reversed import AnyLayer
 
 __all__ = ["Every", "Last", "Pooled", "Selection", "select"]
 
@@ -100,7 +100,7 @@ class Pooled:
 Selection: TypeAlias = Last | Every | Pooled
 
 
-def select(result: Result, readout_on: str, layer: Recurrent, lengths: Any) -> Selection:
+def select(result: Result, readout_on: str, layer: AnyLayer, lengths: Any) -> Selection:
     """What the head reads of the top layer's result; `lengths` are those of the call."""
     if readout_on == "last":
         return Last(result.last_output, result.h_n.shape, layer.signature.num_directions)

@@ -83,10 +83,13 @@ def norms_over_time(
     if of == "x":
         prediction, pullback = model.vjp(batch, seed=_SEED)
         return _norms(pullback(loss(prediction, y)[1]).x, time)
-    if any(layer.signature.num_directions == 2 for layer in layers):
+    forward = tuple(layer for layer in layers if isinstance(layer, Recurrent))
+    if len(forward) < len(layers):
+        raise not_yet(_HEAD, 'of="h"', "a reversed layer runs against the order of time", 'Pass of="x".')
+    if any(layer.bidirectional for layer in forward):
         raise not_yet(_HEAD, 'of="h"', "the halves of a bidirectional layer run against each other", 'Pass of="x".')
     steps = np.split(batch, batch.shape[time], axis=time) if batch.shape[time] else []
-    tops, pullbacks = _forward(layers, steps, _first_states(model))
+    tops, pullbacks = _forward(forward, steps, _first_states(model))
     return _backward(pullbacks, _cotangents(model, tops, y, loss, time), time)
 
 

@@ -15,7 +15,7 @@ from numrnn.engine.arrays import real_array
 from numrnn.engine.packed import as_packed
 from numrnn.nn.model import SequenceModel
 from numrnn.nn.packed import unpack_sequence
-from numrnn.nn.recurrent import Recurrent
+from numrnn.nn.reversed import AnyLayer
 
 __all__ = ["Batch", "Data", "batches_of", "layers_of"]
 
@@ -248,6 +248,6 @@ def batches_of(data: Data, batch_size: int, order: np.random.Generator | None) -
         yield np.sort(batch)
 
 
-def layers_of(model: SequenceModel) -> tuple[Recurrent, ...]:
+def layers_of(model: SequenceModel) -> tuple[AnyLayer, ...]:
     """The recurrent layers of a model, from the first."""
     return model.recurrent if isinstance(model.recurrent, tuple) else (model.recurrent,)

@@ -19,6 +19,7 @@ from numrnn._types import ArrayLike
 from numrnn.callbacks import Callback
 from numrnn.nn.arguments import count, flag, not_yet, number, recomputation, seed_number
 from numrnn.nn.model import SequenceModel
+from numrnn.nn.reversed import Reversed
 from numrnn.optim import Optimizer, ReduceOnPlateau, WarmupCosine
 from numrnn.training.data import Data, layers_of
 from numrnn.training.history import History
@@ -210,6 +211,9 @@ def _check_truncation(model: SequenceModel, data: Data) -> None:
     if model.learn_initial_state:
         reason = "later pieces begin with a state that is carried, and say nothing of the one that is learned"
         raise not_yet("fit", "bptt_steps", f"with learn_initial_state {reason}", "Pass recompute=True instead.")
+    if any(isinstance(layer, Reversed) for layer in layers_of(model)):
+        problem = "`bptt_steps` with a reversed layer: it begins at the end of the sequence."
+        raise NotImplementedError(explain("fit", problem, "Pass recompute=True."))
     if any(layer.signature.num_directions == 2 for layer in layers_of(model)):
         problem = "`bptt_steps` with a bidirectional layer: its reverse half begins at the end of the sequence."
         raise NotImplementedError(explain("fit", problem, "Pass recompute=True, or make it with bidirectional=False."))
