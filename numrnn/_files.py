@@ -18,6 +18,8 @@ from numrnn._errors import explain, kind_of
 
 __all__ = ["described", "read_arrays", "read_path", "replace_file", "target_path", "write_arrays"]
 
+_LONGEST_HEADER = 1 << 20  # bytes: some thousands of arrays
+
 Check: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Sequence[int]]], None]
 
 
@@ -75,6 +77,7 @@ def read_arrays(
     library, _ = _safetensors(head)
     os.stat(path)  # a file that is not there is an OSError; everything else is the file's fault
     try:
+        _check_header(path)
         with library.safe_open(path, framework="numpy") as file:
             description = json.loads((file.metadata() or {}).get("numrnn", "null"))
             if not isinstance(description, dict) or description.get("format") != kind:
@@ -91,6 +94,14 @@ def read_arrays(
         raise ValueError(explain(head, f"{os.fspath(path)!r} cannot be read: {error}")) from error
 
 
+def _check_header(path: str | os.PathLike[str]) -> None:
+    """Refuse a header that is longer than any of ours: the library takes a minute for one of a hundred megabytes."""
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > _LONGEST_HEADER:
+        raise ValueError(f"its header claims to have {size} bytes, and {_LONGEST_HEADER} are read at most")
+
+
 def _other_kind(kind: str, description: object) -> str:
     if isinstance(description, dict) and description.get("format") == "training":
         return "it is a training run; pass it to fit as checkpoint_path, with resume=True"
@@ -102,6 +113,7 @@ def described(head: str, path: str | os.PathLike[str]) -> object:
     library, _ = _safetensors(head)
     os.stat(path)
     try:
+        _check_header(path)
         with library.safe_open(path, framework="numpy") as file:
             return (file.metadata() or {}).get("numrnn")
     except Exception:

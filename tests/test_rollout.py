@@ -124,6 +124,7 @@ def test_every_layout_of_the_history(rng: Rng, listed: bool) -> None:
         for each in (model, first):
             same(each.rollout(row, 8, known=known[:, n]), alone[:, n])
     same(model.rollout(rows, 8, known=known), alone)
+    same(model.rollout(rows, 8, known=list(known.swapaxes(0, 1))), alone)
     same(model.rollout(numrnn.pack_sequence(rows, enforce_sorted=False), 8, known=known), alone)
     same(model.rollout(numrnn.pad_sequence(rows, False, np.nan), 8, known=known, lengths=lengths), alone)
     swapped, turned = alone.swapaxes(0, 1), known.swapaxes(0, 1)

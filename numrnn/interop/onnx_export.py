@@ -104,7 +104,11 @@ def _parts(model: object) -> tuple[Sequence[Recurrent], Linear | None, str]:
     """The layers, the head and what it reads; raises for what cannot be written."""
     readout, readout_on = None, "every"
     if isinstance(model, SequenceModel):
-        layers = model.recurrent if isinstance(model.recurrent, tuple) else (model.recurrent,)
+        given = model.recurrent if isinstance(model.recurrent, tuple) else (model.recurrent,)
+        layers = tuple(layer for layer in given if isinstance(layer, Recurrent))
+        if len(layers) < len(given):
+            reason = "layers of a model run from the begin"
+            raise not_yet(_HEAD, "a Reversed layer in a model", reason, "Write the Reversed layer alone.")
         readout, readout_on = model.readout, model.readout_on
         if model.learn_initial_state:
             reason = "an initial state is zero or an input of the graph"

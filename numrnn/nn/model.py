@@ -324,7 +324,8 @@ class SequenceModel(HasParameters):
         steps : int
             How many steps to forecast, 1 or more.
         known : array (steps, N, K), (N, steps, K) if batch_first, (steps, K) of one sequence
-            The other inputs at the steps of the forecast; those of the last step are not read and may be left out.
+            The other inputs at the steps of the forecast; those of the last step are not read and may be left out. Or a
+            list of (steps, K), one a sequence.
         noise : float or array (out_features,), optional
             Standard deviation of Gaussian noise that is added to each prediction, the one returned and fed back.
         n_paths : int

@@ -80,8 +80,8 @@ def read_known(
             _refuse_known(head, known, steps, n_known)
         return np.zeros((1, 1, 1), dtype)
     if isinstance(known, list | tuple) and len({getattr(row, "shape", ()) for row in known}) == 1:
-        if getattr(known[0], "ndim", 0) == 2:  # one array a row, as in a list of sequences
-            known = np.stack([real_array(row, head, "known") for row in known], axis=0 if batch_first else 1)
+        rows = [real_array(row, head, "known") for row in known]
+        known = np.stack(rows, axis=1 if rows[0].ndim == 2 and not batch_first else 0)  # of 2 axes: one a sequence
     array = real_array(known, head, "known")
     batch: Shape = () if unbatched else (n_rows,)
     wanted = [(*batch, n, n_known) if batch_first else (n, *batch, n_known) for n in (steps, steps - 1)]

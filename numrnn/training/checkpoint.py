@@ -50,6 +50,7 @@ class Checkpoints:
             "optimizer": run.optimizer.state_dict(),
             "schedule": {} if options.schedule is None else options.schedule.state_dict(),
             "carried": dict(_named(place.carried)),
+            "history": {name: np.array(column) for name, column in dict(run.history).items()},
             **{f"callback{k}": callback.state_dict() for k, callback in enumerate(run.callbacks)},
         }
         arrays = {f"{part}/{name}": np.asarray(value) for part, held in parts.items() for name, value in held.items()}
@@ -63,7 +64,6 @@ class Checkpoints:
             "sums": {name: getattr(place.sums, name) for name in place.sums.__slots__},
             "seed": run.history.seed,
             "stopped": None if run.interrupted else run.history.stopped,
-            "history": {name: run.history[name] for name in run.history.keys()},  # noqa: SIM118 (no mapping)
         }
         write_arrays("fit", self._path, arrays, description)
         self._written = time.perf_counter()
@@ -96,7 +96,8 @@ class Checkpoints:
         for name, value in description["sums"].items():
             setattr(place.sums, name, value)
         place.carried = _nested(parts.get("carried", {}))
-        run.history._restore(description["seed"], description["history"], description["stopped"])
+        columns = {name: column.tolist() for name, column in parts.get("history", {}).items()}
+        run.history._restore(description["seed"], columns, description["stopped"])
 
     def _identity(self, run: Run) -> dict[str, Any]:
         """What must be alike for a run to go on."""
