@@ -248,3 +248,19 @@ def test_a_file_of_the_first_version_loads_for_ever():
 
 
 GOLDEN = [-0.096968874335289, -0.08151991665363312, -0.06930188089609146, -0.027163002640008926]
+
+
+def test_an_axis_without_numbers_does_not_allow_large_weights(path):
+    library = pytest.importorskip("safetensors.numpy")
+    described = {
+        "class": "Linear",
+        "in_features": 2500,
+        "out_features": 2500,
+        "bias": True,
+        "dtype": "float32",
+        "seed": 0,
+    }
+    text = json.dumps({"format": "model", "version": 1, "model": described})
+    library.save_file({"weight": np.zeros((2500, 0), np.float32)}, path, metadata={"numrnn": text})
+    with pytest.raises(ValueError, match="sizes up to 2500 has more numbers than its arrays, 0"):
+        numrnn.load(path)

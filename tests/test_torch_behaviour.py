@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -411,3 +412,14 @@ def test_refusals(name):
         call()
     assert type(caught.value) is error
     assert text in str(caught.value)
+
+
+def test_a_trace_holds_the_recurrence_and_not_one_result():
+    layer = numrnn.torch.GRU(3, 5)
+    for parameter in layer.parameters():
+        parameter.requires_grad_(False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's own, of its tracer
+        traced = torch.jit.trace(layer, torch.zeros(4, 2, 3))
+    x = torch.randn(4, 2, 3)
+    torch.testing.assert_close(traced(x)[0], layer(x)[0])

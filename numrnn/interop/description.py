@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,11 +54,12 @@ def make(description: object, shapes: Mapping[str, Sequence[int]]) -> HasParamet
     is made. Raises ValueError, or what a constructor raises.
     """
     most = max((size for shape in shapes.values() for size in shape), default=0)
-    made: HasParameters = _make(description, most, len(shapes), _DEEPEST)
+    numbers = sum(math.prod(shape) for shape in shapes.values())
+    made: HasParameters = _make(description, (most, numbers), len(shapes), _DEEPEST)
     return made
 
 
-def _make(description: object, most: int, arrays: int, depth: int) -> Any:
+def _make(description: object, most: tuple[int, int], arrays: int, depth: int) -> Any:
     if not isinstance(description, dict) or depth == 0:
         raise ValueError(f"a model's description is {type(description).__name__}, expected an object")
     given = dict(description)
@@ -89,8 +91,9 @@ def _check_names(name: str, given: dict[str, Any], expected: Sequence[str]) -> N
         raise ValueError(f"the description of {name} does not match: {', '.join(wrong)}")
 
 
-def _check_sizes(name: str, given: dict[str, Any], most: int, arrays: int) -> None:
+def _check_sizes(name: str, given: dict[str, Any], bounds: tuple[int, int], arrays: int) -> None:
     """Refuse sizes that no array of the file has, before they are taken for memory."""
+    most, numbers = bounds
     for argument in _SIZES:
         value = given.get(argument, 0)
         if isinstance(value, int | float) and value > most:
@@ -98,3 +101,9 @@ def _check_sizes(name: str, given: dict[str, Any], most: int, arrays: int) -> No
     layers = given.get("num_layers", 1)
     if isinstance(layers, int | float) and layers > arrays:
         raise ValueError(f"{name} has num_layers={layers}, and the file holds {arrays} arrays")
+    sizes = [given.get(argument) for argument in _SIZES]
+    largest = max((value for value in sizes if isinstance(value, int | float)), default=0)
+    hidden = given.get("hidden_size", given.get("in_features", 0))
+    read = given.get("proj_size") or given.get("hidden_size", given.get("out_features", 0))
+    if isinstance(hidden, int | float) and isinstance(read, int | float) and hidden * read > numbers:
+        raise ValueError(f"{name} with sizes up to {largest} has more numbers than its arrays, {numbers}")

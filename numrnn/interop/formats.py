@@ -43,7 +43,10 @@ def write_model(head: str, model: Any, path: str | os.PathLike[str]) -> None:
     if suffix == _SAFETENSORS:
         numrnn.save(model, path)
     elif suffix == _ONNX:
-        numrnn.to_onnx(model, path)
+        try:
+            numrnn.to_onnx(model, path)
+        except TypeError as error:  # a file may hold what ONNX has no graph for
+            raise ValueError(str(error)) from error
     else:
         advice = f"Suffixes that can be written: {_SAFETENSORS}, {_ONNX}."
         raise ValueError(explain(head, f"{os.fspath(path)!r} has the suffix {suffix!r}.", advice))

@@ -96,7 +96,8 @@ def _read(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: s
         raise ValueError(f"{name} is encrypted")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{name} is packed by method {member.compress_type}, and Keras stores it")
-    declared, stored = member.file_size, member.compress_size
+    end = archive.fp.seek(0, 2) if archive.fp is not None else 0
+    declared, stored = member.file_size, min(member.compress_size, end)  # what it claims, and what there can be
     if name == _CONFIG and declared > _MOST_CONFIG:
         raise ValueError(f"{name} has {readable(declared)}, over {readable(_MOST_CONFIG)}")
     if declared > max(_FREE, _MOST_EXPANSION * stored):

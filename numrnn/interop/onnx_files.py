@@ -18,6 +18,7 @@ from numrnn.interop.onnx_scan import scan
 
 __all__ = ["MAX_BYTES", "library", "read_model", "read_tensor", "type_name"]
 
+_MOST_AXES = 32
 MAX_BYTES = 2**31 - 1
 """What protobuf can hold in one message."""
 
@@ -60,7 +61,7 @@ def read_model(source: object, head: str) -> tuple[Any, int]:
         raise TypeError(explain(head, f"`source` should be a path or an onnx.ModelProto, got {kind_of(source)}."))
     if not model.HasField("graph"):
         raise ValueError(explain(head, "it has no graph, so it is no ONNX model."))
-    for tensor in _tensors(model.graph):
+    for tensor in (each for part in (model.graph, *model.functions) for each in _tensors(part)):
         _refuse_external(tensor, head)
     if model.graph.sparse_initializer:
         raise ValueError(explain(head, "it has sparse initializers, which are not read.", "Store them dense."))
@@ -80,6 +81,8 @@ def read_tensor(tensor: Any, head: str) -> NDArray[Any]:
     dtype, stored = np.dtype(_DTYPES[kind]), getattr(tensor, _FIELDS[kind])
     raw = tensor.HasField("raw_data")
     has = len(tensor.raw_data) if raw else len(stored)
+    if len(sizes) > _MOST_AXES:
+        raise ValueError(explain(head, f"{what} has {len(sizes)} axes, and {_MOST_AXES} are read at most."))
     needed = math.prod(sizes) * (dtype.itemsize if raw else 1)
     if any(size < 0 for size in sizes) or has != needed:
         held = f"{has} bytes" if raw else f"{has} numbers"
@@ -109,11 +112,18 @@ def _read_bytes(path: Path, head: str) -> bytes:
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
-    """Every tensor of a graph, those in attributes too; inner graphs are refused where their node is met."""
-    yield from graph.initializer
+    """Every tensor of a graph, those in attributes and inner graphs too."""
+    yield from getattr(graph, "initializer", ())  # a function has none
     for node in graph.node:
         for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
+            yield from (
+                attribute.t,
+                *attribute.tensors,
+                attribute.sparse_tensor.values,
+                attribute.sparse_tensor.indices,
+            )
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
 
 
 def _refuse_external(tensor: Any, head: str) -> None:

@@ -365,7 +365,7 @@ class _Follower:
         size = made.size
         if bias is None or old.bias is not None or made.axes[-1] != (FEATURES,):
             raise node.refusal("it adds something else than one bias to a dense layer.")
-        if bias.size not in (1, size) or bias.shape[-1:] not in ((), (1,), (size,)) or bias.ndim > len(made.axes):
+        if (bias.size != 1 and (bias.size != size or bias.shape[-1:] != (size,))) or bias.ndim > len(made.axes):
             raise node.refusal(f"its bias has shape {bias.shape}, expected ({size},).")
         self.found.heads.append(Head(old.node, old.reads, old.weight, np.broadcast_to(bias.reshape(-1), (size,))))
         return made.with_pieces([Piece("head", len(self.found.heads) - 1)])

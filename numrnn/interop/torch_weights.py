@@ -97,7 +97,7 @@ def from_torch(
         found = torch_modules.read_module(head, source, prefix)
         given = found.arguments()
         _agree(head, given, batch_first=batch_first, nonlinearity=nonlinearity)
-        nonlinearity = given.pop("nonlinearity", "tanh")
+        nonlinearity = given.pop("nonlinearity", nonlinearity)
         arrays = _arrays(head, found.state())
         parts = Parts(
             read_names(head, {name: array.shape for name, array in arrays.items()}, "recurrent").layer, found.head()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.jit import is_tracing
 from torch.nn.utils.rnn import PackedSequence
 
 from numrnn import _threads
@@ -52,6 +53,9 @@ class _OnKernels:
         NotImplementedError
             A tensor that is not on the CPU.
         """
+        if is_tracing():  # a trace would keep our result as a constant
+            traced: tuple[Any, Any] = super().forward(input, hx)  # type: ignore[misc]
+            return traced
         module: Any = self
         weights = [getattr(module, name) for name in module._flat_weights_names]
         signature = signature_of(module, weights)
