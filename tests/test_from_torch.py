@@ -422,3 +422,17 @@ except ValueError:
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert int(done.stdout) < 64
+
+
+def test_a_dense_layer_that_may_stand_before_the_recurrent_one_is_no_head(tmp_path):
+    layer, dense = numrnn.GRU(8, 8).state_dict(), numrnn.Linear(8, 8).state_dict()
+    before = {f"proj.{name}": value for name, value in dense.items()}
+    after = {f"head.{name}": value for name, value in dense.items()}
+    recurrent = {f"gru.{name}": value for name, value in layer.items()}
+    with pytest.raises(ValueError, match="it is not clear what model the weights make"):
+        numrnn.from_torch(before | recurrent)
+    assert isinstance(numrnn.from_torch(recurrent | after), numrnn.SequenceModel)
+    library = pytest.importorskip("safetensors.numpy")
+    library.save_file(recurrent | after, tmp_path / "a.safetensors")  # which has no order
+    with pytest.raises(ValueError, match="it is not clear what model the weights make"):
+        numrnn.from_torch(tmp_path / "a.safetensors")

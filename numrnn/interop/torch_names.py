@@ -50,10 +50,11 @@ class Parts(NamedTuple):
     head: Dense | None
 
 
-def read_names(head: str, shapes: Mapping[str, Shape], prefix: str) -> Parts:
+def read_names(head: str, shapes: Mapping[str, Shape], prefix: str, *, ordered: bool = True) -> Parts:
     """The model whose weights have these names and shapes; of the names that begin with `prefix`, if that is given.
 
-    Raises ValueError that names every key which does not fit.
+    `ordered`: whether the names stand in the order of a module, so that a dense layer before the recurrent one is told
+    from a head. Raises ValueError that names every key which does not fit.
     """
     if prefix and not prefix.endswith("."):
         prefix += "."
@@ -74,7 +75,9 @@ def read_names(head: str, shapes: Mapping[str, Shape], prefix: str) -> Parts:
             return Parts(layer, None)
         dense = _dense(rest)
         if dense is not None and dense.arguments["in_features"] == layer.features:
-            return Parts(layer, dense)
+            feeds = dense.arguments["out_features"] == layer.arguments["input_size"]  # it could stand before the layer
+            if not feeds or (ordered and list(selected)[-len(rest) :] == list(rest)):
+                return Parts(layer, dense)
     raise _unclear(head, prefix, list(owners), list(rest) if selected else list(shapes))
 
 

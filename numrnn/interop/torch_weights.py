@@ -191,7 +191,7 @@ def _read_file(head: str, path: Path, prefix: str) -> tuple[dict[str, NDArray[An
         raise ValueError(
             explain(head, "the file was written by numrnn.save, and holds more than weights.", "Call numrnn.load.")
         )
-    parts = read_names(head, {name: entry.shape for name, entry in entries.items()}, prefix)
+    parts = read_names(head, {name: entry.shape for name, entry in entries.items()}, prefix, ordered=False)
     names = [part.owner + name for part in parts if part is not None for name in part.names]
     size = sum(entries[name].end - entries[name].begin for name in names)
     try:
