@@ -201,7 +201,8 @@ class _Finder:
         state, read = self.shapes.get(last.node.output[0], []), self.shapes.get(last.pre, [])
         if len(state) != 3 or state[0] != 1 or len(read) != 3:
             return None
-        return chain if read[0] == len(steps) or self._joined(chain) is not None else None
+        free = read[0] == 0  # a number of steps that the file leaves open
+        return chain if read[0] == len(steps) or (free and self._joined(chain) is not None) else None
 
     def _from_zero(self, name: str, bias: str) -> bool:
         """Whether a constant is what the recurrent product gives for a state of zeros: its bias in every row."""
