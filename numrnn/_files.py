@@ -36,7 +36,7 @@ def target_path(head: str, name: str, value: object) -> Path:
 
 
 def read_path(head: str, name: str, value: object) -> Path:
-    """The same; needs safetensors, and says so before any work is done."""
+    """The path of a safetensors file to be written; says before any work is done that the library is missing."""
     path = target_path(head, name, value)
     _safetensors(head)
     return path

@@ -90,9 +90,13 @@ class _Monitor:
             problem = "`monitor` is 'val_loss', and there are no validation data."
             raise ValueError(explain(self._head, problem, "Pass `validation` to fit, or leave `monitor` out."))
 
+    def watched(self, run: Run) -> str:
+        """The list of the history that is looked at."""
+        return self.name or ("val_loss" if "val_loss" in run.history else "loss")
+
     def improved(self, run: Run) -> bool:
         """Whether the last epoch was the best so far."""
-        name = self.name or ("val_loss" if "val_loss" in run.history else "loss")
+        name = self.watched(run)
         if name not in run.history:
             known = f"The history has {', '.join(run.history.keys())}."
             advice = (
@@ -179,9 +183,8 @@ class EarlyStopping(Callback):
         if self._monitor.improved(run):
             self.best_epoch = run.epoch
             self._weights = run.model.parameters if self.restore_best else {}
-        elif run.epoch - self.best_epoch > self.patience:
-            name = self._monitor.name or ("val_loss" if "val_loss" in run.history else "loss")
-            run.stop(f"early stopping: {name} has not improved for {run.epoch - self.best_epoch} epochs")
+        elif (waited := run.epoch - self.best_epoch) > self.patience:
+            run.stop(f"early stopping: {self._monitor.watched(run)} has not improved for {waited} epochs")
 
     def on_end(self, run: Run) -> None:
         """Put the best weights back."""

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from numrnn._errors import explain
+from numrnn.interop.torch_weights import PICKLES
 from numrnn.nn.parameters import HasParameters
 
 __all__ = ["overview", "read_model", "write_model"]
 
 _SAFETENSORS, _KERAS, _ONNX = ".safetensors", ".keras", ".onnx"
-_PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".npz")
 
 
 def read_model(head: str, path: str | os.PathLike[str]) -> Any:
@@ -30,7 +30,7 @@ def read_model(head: str, path: str | os.PathLike[str]) -> Any:
         return numrnn.from_keras(path)
     if suffix == _ONNX:
         return numrnn.from_onnx(path)
-    if suffix in _PICKLES:
+    if suffix in (*PICKLES, ".npz"):
         return numrnn.from_torch(path)  # which refuses them, and says how to convert
     advice = f"Known suffixes: {_SAFETENSORS} (numrnn or PyTorch), {_KERAS}, {_ONNX}."
     raise ValueError(explain(head, f"{os.fspath(path)!r} has the suffix {suffix!r}, which is no known format.", advice))

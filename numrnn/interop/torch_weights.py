@@ -21,10 +21,10 @@ from numrnn.nn.layers import GRU, LSTM, RNN
 from numrnn.nn.linear import Linear
 from numrnn.nn.model import SequenceModel
 
-__all__ = ["from_torch"]
+__all__ = ["PICKLES", "from_torch"]
 
 _LAYERS: dict[str, Any] = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
-_PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 _PICKLED = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # PyTorch's archives; bare pickles
 _HALVES = {"F16": "float16", "BF16": "bfloat16"}
 
@@ -176,7 +176,7 @@ def _read_file(head: str, path: Path, prefix: str) -> tuple[dict[str, NDArray[An
     with open(path, "rb") as file:
         begin = file.read(9)
     pickled = begin.startswith(_PICKLED) and not begin.endswith(b"{")  # a header's length may begin like a pickle
-    if pickled or path.suffix.lower() in _PICKLES:
+    if pickled or path.suffix.lower() in PICKLES:
         raise ValueError(
             explain(
                 head,

@@ -155,8 +155,8 @@ class RecurrentEstimator(BaseEstimator):
             **options,
         )
         self.n_iter_ += len(history)
-        for name in history.keys():  # noqa: SIM118 (no mapping)
-            self.history_.setdefault(name, []).extend(history[name])
+        for name, values in dict(history).items():
+            self.history_.setdefault(name, []).extend(values)
 
     def _hold_out(self, groups: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:
         """Choose rows that decide when to stop: this fraction, spread over the groups."""
