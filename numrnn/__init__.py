@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from numrnn import jit
 from numrnn._threads import get_num_threads, set_num_threads
 from numrnn.nn.cells import GRUCell, LSTMCell, RNNCell
 from numrnn.nn.layers import GRU, LSTM, RNN
@@ -60,6 +61,7 @@ __all__ = [
     "from_torch",
     "get_num_threads",
     "info",
+    "jit",
     "load",
     "losses",
     "optim",

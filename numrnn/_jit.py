@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -25,6 +25,8 @@ import numba
 import numpy as np
 from numba import njit, prange, types
 from numba.core.codegen import get_host_cpu_features
+from numba.core.cpu import CPUTargetOptions
+from numba.core.errors import TypingError
 from numba.core.imputils import lower_constant, lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import models, overload, register_model, typeof_impl
@@ -32,14 +34,22 @@ from numba.extending import models, overload, register_model, typeof_impl
 __all__ = [
     "DISABLED",
     "CellTag",
+    "array_types",
+    "contiguous_type",
     "describe",
+    "digest",
     "entry_kernel",
+    "float_type",
     "implements",
+    "inlined_kernel",
     "int64",
+    "integer_type",
     "is_cached",
     "kernel",
     "parallel_kernel",
     "prange",
+    "refuse",
+    "tuple_class",
 ]
 
 DISABLED = bool(numba.config.DISABLE_JIT)
@@ -48,20 +58,25 @@ DISABLED = bool(numba.config.DISABLE_JIT)
 int64 = np.int64
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
+# Serial kernels own no memory: they need not count who does, which costs a small step as much as its sums.
+_SERIAL = _OPTIONS | ({"_nrt": False} if hasattr(CPUTargetOptions, "_nrt") else {})
 
 
-def _digest() -> str:
+@lru_cache(maxsize=1)
+def digest() -> str:
     """Digest of everything that a compiled kernel depends on: the kernels' sources, versions, the processor."""
     package = Path(__file__).parent
     sources = [package / "_jit.py", *sorted((package / "kernels").glob("*.py"))]
-    digest = hashlib.sha256()
+    if not package.is_dir():  # in a zip file
+        sources = [path for path in package.parents if path.is_file()]
+    found = hashlib.sha256()
     for path in sources:
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
+        found.update(path.name.encode())
+        found.update(path.read_bytes())
     processor = (numba.config.CPU_NAME, numba.config.CPU_FEATURES, get_host_cpu_features(), llvm.get_host_cpu_name())
-    for part in (numba.__version__, llvmlite.__version__, np.__version__, sys.version, *processor):
-        digest.update(str(part).encode())
-    return digest.hexdigest()[:16]
+    for part in (numba.__version__, llvmlite.__version__, np.__version__, sys.version, *processor, DISABLED):
+        found.update(str(part).encode())
+    return found.hexdigest()[:16]
 
 
 def _candidate_folders() -> list[Path]:
@@ -90,10 +105,7 @@ def _private(folder: Path) -> bool:
 @lru_cache(maxsize=1)
 def cache_folder() -> Path | None:
     """The first folder that can be written, made private to the user; None means: compile in memory."""
-    try:
-        name = _digest()
-    except OSError:  # the package lives in a zip file: its sources cannot be digested
-        return None
+    name = digest()
     for folder in _candidate_folders():
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -206,12 +218,17 @@ def _with_cache(dispatcher: Any, function: Any) -> Any:
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile `function` when it is first called, for kernels that other kernels call."""
-    return njit(**_OPTIONS)(function)
+    return njit(**_SERIAL)(function)
+
+
+def inlined_kernel(function: Callable[..., Any]) -> Any:
+    """`kernel`, for those that are too small to be called: their code stands in the caller's."""
+    return njit(forceinline=True, **_SERIAL)(function)
 
 
 def entry_kernel(function: Callable[..., Any]) -> Any:
     """`kernel`, for those that Python calls: kept on disk."""
-    return _with_cache(njit(**_OPTIONS)(function), function)
+    return _with_cache(njit(**_SERIAL)(function), function)
 
 
 def parallel_kernel(function: Callable[..., Any]) -> Any:
@@ -227,13 +244,48 @@ def is_cached(dispatcher: Any) -> bool:
     return folder is not None and any(folder.glob(f"*.{dispatcher.py_func.__qualname__}-*.nbi"))
 
 
-def implements(stub: Callable[..., Any]) -> Any:
+def implements(stub: Callable[..., Any], *, allocates: bool = False) -> Any:
     """Give a plain function its code inside kernels, chosen by the types of its arguments.
 
     Decorates a function that takes the same arguments as types and returns the implementation, or None where it has
     none.
     """
-    return overload(stub, jit_options=_OPTIONS, strict=False)
+    return overload(stub, jit_options=_OPTIONS if allocates else _SERIAL, strict=False)
+
+
+def refuse(text: str) -> NoReturn:
+    """Stop the compilation of a user's function with `text`."""
+    raise TypingError(text)
+
+
+def tuple_class(type_: Any) -> Any:
+    """The class of a named tuple's type; None for other types."""
+    return getattr(type_, "instance_class", None)
+
+
+def array_types(*types_: Any, axes: int | None = None) -> bool:
+    """Whether all types are of arrays of real numbers, with so many axes."""
+    return all(
+        isinstance(each, types.Array)
+        and isinstance(each.dtype, types.Integer | types.Float | types.Boolean)
+        and axes in (None, each.ndim)
+        for each in types_
+    )
+
+
+def contiguous_type(type_: Any, dtype: Any) -> bool:
+    """Whether a type is of aligned C-contiguous arrays of a type of numbers."""
+    return bool(type_.layout == "C" and type_.aligned and type_.dtype == dtype)
+
+
+def integer_type(type_: Any) -> bool:
+    """Whether a type is one of integers."""
+    return isinstance(type_, types.Integer)
+
+
+def float_type(type_: Any) -> bool:
+    """Whether a type is one of floats."""
+    return isinstance(type_, types.Float)
 
 
 class CellTag:

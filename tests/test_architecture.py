@@ -21,7 +21,7 @@ COMPILED = sorted((PACKAGE / "kernels").glob("*.py"))
 MAY_IMPORT_NUMBA = {"numrnn._jit", "numrnn._threads"} | {
     f"numrnn.kernels.{name}" for name in ("meeting", "simd", "tile")
 }
-GATEWAY = {"kernel", "entry_kernel", "parallel_kernel"}
+GATEWAY = {"kernel", "inlined_kernel", "entry_kernel", "parallel_kernel"}
 COMPILERS = {"njit", "jit", "vectorize", "guvectorize", "cfunc", "stencil", "generated_jit", "jitclass"}
 
 
@@ -154,8 +154,8 @@ def run_python(code: str, folder: Path) -> str:
 
 
 def test_importing_is_cheap(tmp_path: Path) -> None:
-    """Under 100 ms beyond numba; the best of several, since another program may be running."""
-    code = "import numba, time; start = time.perf_counter(); import numrnn; print(time.perf_counter() - start)"
+    """Under 100 ms of the processor's time beyond numba; the best of several, since other programs may be running."""
+    code = "import numba, time; start = time.process_time(); import numrnn; print(time.process_time() - start)"
     run_python(code, tmp_path)
     assert min(float(run_python(code, tmp_path)) for _ in range(5)) < 0.1
 

@@ -3,17 +3,17 @@
 Source: Cho et al. 2014; the form whose reset gate follows the product: Appleyard et al. 2016, section 3.
 """
 
-from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
+from numrnn._jit import CellTag, entry_kernel, inlined_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import sigmoid, tanh
 from numrnn.kernels.products import sum_gradients
 from numrnn.kernels.recurrence import ONE_STAGE, forward_task
 from numrnn.kernels.recurrence_backward import backward_task
 from numrnn.kernels.simd import fma, lanes, load, load_tail, store, store_tail
 from numrnn.kernels.tasks import num_tasks
-from numrnn.kernels.tile import ROW_D_OUTPUT, ROW_FIELDS, ROW_GATES, ROW_SLAB, ROW_STATE, split_product
+from numrnn.kernels.tile import ROW_D_OUTPUT, ROW_FIELDS, ROW_GATES, ROW_SLAB, ROW_STATE, split_product, split_row
 
 
-@kernel
+@inlined_kernel
 def gru_epilogue(
     cell, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
     target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
@@ -82,6 +82,7 @@ def gru_epilogue_backward(
 GRU = CellTag(
     "gru",
     product=split_product,
+    row=split_row,
     epilogue=gru_epilogue,
     epilogue_backward=gru_epilogue_backward,
     **ONE_STAGE,

@@ -3,7 +3,7 @@
 Source: Cho et al. 2014. Two stages: r, z and the candidate's input side first; then the candidate's hidden side, r * h.
 """
 
-from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
+from numrnn._jit import CellTag, entry_kernel, inlined_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import sigmoid, tanh
 from numrnn.kernels.products import sum_gradients
 from numrnn.kernels.recurrence import forward_task, no
@@ -19,10 +19,11 @@ from numrnn.kernels.tile import (
     ROW_SLAB,
     ROW_STATE,
     late_product,
+    late_row,
 )
 
 
-@kernel
+@inlined_kernel
 def before_epilogue(
     cell, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
     target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
@@ -46,7 +47,7 @@ def before_epilogue(
             store_tail(saved, gates_at + hidden_size, z, valid)
 
 
-@kernel
+@inlined_kernel
 def before_finish(
     pre, rows, unit, columns, table, row, before, before_field, before_shift,
     operand, operand_shift, region, output, output_shift, saved, gates_shift, keep,
@@ -146,6 +147,7 @@ def before_finish_backward(
 GRU_RESET_BEFORE = CellTag(
     "gru_reset_before",
     product=late_product,
+    row=late_row,
     epilogue=before_epilogue,
     epilogue_backward=before_epilogue_backward,
     has_c=no,

@@ -3,7 +3,7 @@
 Source: Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000, section 3.
 """
 
-from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
+from numrnn._jit import CellTag, entry_kernel, inlined_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import sigmoid, tanh
 from numrnn.kernels.products import sum_gradients
 from numrnn.kernels.recurrence import forward_task, no_finish_backward, yes
@@ -20,10 +20,11 @@ from numrnn.kernels.tile import (
     ROW_SLAB,
     ROW_STATE,
     full_product,
+    full_row,
 )
 
 
-@kernel
+@inlined_kernel
 def lstm_epilogue(
     cell, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
     target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
@@ -86,7 +87,7 @@ def lstm_epilogue_backward(
             store_tail(arena, at + 3 * hidden_size, dh * tanh_c * (o * (1.0 - o)), valid)
 
 
-@kernel
+@inlined_kernel
 def lstm_finish(
     pre, rows, unit, columns, table, row, before, before_field, before_shift,
     operand, operand_shift, region, output, output_shift, saved, gates_shift, keep,
@@ -130,6 +131,7 @@ def lstm_operand(
 LSTM = CellTag(
     "lstm",
     product=full_product,
+    row=full_row,
     epilogue=lstm_epilogue,
     epilogue_backward=lstm_epilogue_backward,
     has_c=yes,

@@ -13,7 +13,7 @@ Where a plan's numbers stand is said in `tasks`.
 
 A cell (`_jit.CellTag`) gives kernels; "rows" are offsets through a field of the table and a shift:
 
-product             `tile.full_product` or `tile.split_product`
+product, row        `tile.full_product` and `tile.full_row`, or `split_*`, or `late_*`
 
 epilogue            pre-activations of one tile to its new state, one step; with the cell itself as first argument
     pre               (rows, 4, LANES)   read      hidden units from `unit` on, biases included

@@ -3,14 +3,14 @@
 Source: Elman 1990. A panel covers four vectors of hidden units, since there is one gate.
 """
 
-from numrnn._jit import CellTag, entry_kernel, int64, kernel, parallel_kernel, prange
+from numrnn._jit import CellTag, entry_kernel, inlined_kernel, int64, kernel, parallel_kernel, prange
 from numrnn.kernels.activations import tanh
 from numrnn.kernels.products import sum_gradients
 from numrnn.kernels.recurrence import ONE_STAGE, forward_task
 from numrnn.kernels.recurrence_backward import backward_task
 from numrnn.kernels.simd import fma, lanes, load, load_tail, maximum, select_less, splat, store, store_tail
 from numrnn.kernels.tasks import num_tasks
-from numrnn.kernels.tile import ROW_D_OUTPUT, ROW_FIELDS, ROW_H, ROW_SLAB, ROW_STATE, full_product
+from numrnn.kernels.tile import ROW_D_OUTPUT, ROW_FIELDS, ROW_H, ROW_SLAB, ROW_STATE, full_product, full_row
 
 
 @kernel
@@ -37,7 +37,7 @@ def relu_slope(dh, h):
     return select_less(splat(h, 0.0), h, dh, 0.0)
 
 
-@kernel
+@inlined_kernel
 def rnn_epilogue(
     cell, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift,
     cells, cells_field, cells_shift,
@@ -76,6 +76,7 @@ def rnn_epilogue_backward(
 RNN_TANH = CellTag(
     "rnn_tanh",
     product=full_product,
+    row=full_row,
     epilogue=rnn_epilogue,
     epilogue_backward=rnn_epilogue_backward,
     activation=tanh_of,
@@ -85,6 +86,7 @@ RNN_TANH = CellTag(
 RNN_RELU = CellTag(
     "rnn_relu",
     product=full_product,
+    row=full_row,
     epilogue=rnn_epilogue,
     epilogue_backward=rnn_epilogue_backward,
     activation=relu_of,

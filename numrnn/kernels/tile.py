@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from numrnn._jit import kernel
+from numrnn._jit import inlined_kernel, kernel
 from numrnn.kernels.simd import (
     I64,
     LANES,
@@ -50,24 +50,32 @@ ROW_FIELDS = 16
 
 
 def _accumulate(
-    builder: Any, dtype: Any, acc: Any, vectors: Any, rows: Any, steps: Any, stride: Any, panel: Any
+    builder: Any, dtype: Any, acc: Any, vectors: Any, rows: Any, steps: Any, stride: Any, panels: Any
 ) -> None:
-    """Run k over `steps`: acc[r][v] += rows[r][k * stride] * panel[k][v], for the accumulators `vectors`."""
+    """Run k over `steps`: acc[p, r][v] += rows[r][k * stride] * panels[p][k][v], for the accumulators `vectors`.
+
+    acc   one line for each panel and row, panels first
+    """
     width = len(vectors) * LANES[dtype]
     with cgutils.for_range(builder, steps, intp=I64) as loop:
         line = builder.mul(loop.index, ir.Constant(I64, width))
         b = [
-            builder.load(
-                vector_pointer(builder, dtype, panel, builder.add(line, ir.Constant(I64, i * LANES[dtype]))),
-                align=item_bytes(dtype),
-            )
-            for i in range(len(vectors))
+            [
+                builder.load(
+                    vector_pointer(builder, dtype, panel, builder.add(line, ir.Constant(I64, i * LANES[dtype]))),
+                    align=item_bytes(dtype),
+                )
+                for i in range(len(vectors))
+            ]
+            for panel in panels
         ]
         offset = builder.mul(loop.index, ir.Constant(I64, stride))
         for r, row in enumerate(rows):
             a = emit_splat(builder, dtype, builder.load(builder.gep(row, [offset])))
-            for i, v in enumerate(vectors):
-                builder.store(emit_fma(builder, dtype, a, b[i], builder.load(acc[r][v])), acc[r][v])
+            for p in range(len(panels)):
+                slots = acc[p * len(rows) + r]
+                for i, v in enumerate(vectors):
+                    builder.store(emit_fma(builder, dtype, a, b[p][i], builder.load(slots[v])), slots[v])
 
 
 def _write(builder: Any, dtype: Any, acc: Any, target: Any, stride: Any) -> None:
@@ -128,9 +136,9 @@ def _tile(
                     pointer = vector_pointer(builder, dtype, start, at)
                     builder.store(builder.load(pointer, align=item_bytes(dtype)), acc[r][v])
             x_rows = line_starts(n_rows, x, x_field, x_shift)
-            _accumulate(builder, dtype, acc, x_vectors, x_rows, x_steps, 1, x_panel)
+            _accumulate(builder, dtype, acc, x_vectors, x_rows, x_steps, 1, [x_panel])
             h_rows = line_starts(n_rows, h, h_field, h_shift)
-            _accumulate(builder, dtype, acc, h_vectors, h_rows, h_steps, 1, h_panel)
+            _accumulate(builder, dtype, acc, h_vectors, h_rows, h_steps, 1, [h_panel])
             _write(builder, dtype, acc, builder.gep(pre, [pre_offset]), pre_stride)
 
         _each_case(builder, rows, ROWS, emit)
@@ -184,6 +192,74 @@ def late_product(
 
 
 @intrinsic
+def _row_tile(
+    typingctx: Any, sides: Any, n_panels: Any, pre: Any, x: Any, x_at: Any, x_steps: Any, h: Any, h_at: Any,
+    h_steps: Any, panel: Any, panel_at: Any, panel_size: Any,
+) -> Any:  # fmt: skip
+    """The code of `full_row` and its kin; `sides` and `n_panels` are literals."""
+    if not isinstance(sides, types.IntegerLiteral) or not isinstance(n_panels, types.IntegerLiteral):
+        return None
+    x_vectors, h_vectors = SIDES[sides.literal_value]
+    n = n_panels.literal_value
+    i = types.intp
+    signature = types.void(sides, n_panels, pre, x, i, i, h, i, i, panel, i, i)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        dtype = sig.args[2].dtype
+        (_, _, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size) = args
+        pre, x, h, panel = (array_data(context, builder, sig.args[k], args[k]) for k in (2, 3, 6, 9))
+        acc = [[cgutils.alloca_once(builder, llvm_vector(dtype)) for _ in range(VECTORS)] for _ in range(n)]
+        line = ir.Constant(I64, VECTORS * LANES[dtype])
+        x_panels = []
+        for p in range(n):
+            start = builder.gep(panel, [builder.add(panel_at, builder.mul(panel_size, ir.Constant(I64, p)))])
+            for v, slot in enumerate(acc[p]):
+                pointer = vector_pointer(builder, dtype, start, ir.Constant(I64, v * LANES[dtype]))
+                builder.store(builder.load(pointer, align=item_bytes(dtype)), slot)
+            x_panels.append(builder.gep(start, [line]))
+        x_size = builder.mul(x_steps, ir.Constant(I64, len(x_vectors) * LANES[dtype]))
+        h_panels = [builder.gep(each, [x_size]) for each in x_panels]
+        _accumulate(builder, dtype, acc, x_vectors, [builder.gep(x, [x_at])], x_steps, 1, x_panels)
+        _accumulate(builder, dtype, acc, h_vectors, [builder.gep(h, [h_at])], h_steps, 1, h_panels)
+        _write(builder, dtype, acc, pre, line)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@inlined_kernel
+def full_row(panels, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size):
+    """`full_product` of one row, with one panel or two at once: twice as many sums to run while each waits for itself.
+
+    panels   1 or 2: from panel_at on and `panel_size` numbers further, each led by what its sums start from
+    pre      written   4 vectors a panel, from the array's begin
+    x, h     read      x[x_at:][:x_steps], likewise h
+    """
+    if panels == 2:
+        _row_tile(FULL, 2, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size)
+    else:
+        _row_tile(FULL, 1, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size)
+
+
+@inlined_kernel
+def split_row(panels, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size):
+    """`full_row` where the sides do not meet in the candidate."""
+    if panels == 2:
+        _row_tile(SPLIT_CANDIDATE, 2, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size)
+    else:
+        _row_tile(SPLIT_CANDIDATE, 1, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size)
+
+
+@inlined_kernel
+def late_row(panels, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size):
+    """`full_row` where the hidden side has r and z alone."""
+    if panels == 2:
+        _row_tile(LATE_CANDIDATE, 2, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size)
+    else:
+        _row_tile(LATE_CANDIDATE, 1, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size)
+
+
+@intrinsic
 def _outer_tile(
     typingctx: Any, vectors: Any, pre: Any, left: Any, left_offset: Any, right: Any, right_offset: Any, steps: Any
 ) -> Any:
@@ -202,7 +278,7 @@ def _outer_tile(
             for line in acc:
                 for slot in line:
                     builder.store(ir.Constant(llvm_vector(dtype), None), slot)
-            _accumulate(builder, dtype, acc, range(n_vectors), rows, steps, ROWS, first_line)
+            _accumulate(builder, dtype, acc, range(n_vectors), rows, steps, ROWS, [first_line])
             _write(builder, dtype, acc, pre, ir.Constant(I64, n_vectors * LANES[dtype]))
 
         _each_case(builder, vectors, VECTORS, emit)

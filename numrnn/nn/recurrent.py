@@ -12,11 +12,12 @@ import numpy as np
 
 from numrnn._errors import explain
 from numrnn._types import ArrayLike, StateLike
-from numrnn.engine import forward
+from numrnn.engine import forward, network
 from numrnn.engine.dropout import Dropout
 from numrnn.engine.packed import Integers, PackedSequence
 from numrnn.engine.plan import Call, Purpose, plan_call
 from numrnn.engine.states import state_parts
+from numrnn.kernels.network import Network
 from numrnn.nn.arguments import count, dropout_rate, flag, recomputation, seed_number
 from numrnn.nn.describe import describe
 from numrnn.nn.fixed import arguments
@@ -289,6 +290,48 @@ class Recurrent(RecurrentWeights):
         (3, 8)
         """
         return Stream(self._snapshot(), batch_size, state)
+
+    def jit(self) -> Network:
+        """Return the layer as a value that functions compiled by Numba take, for `numrnn.jit`.
+
+        Returns
+        -------
+        Network
+            A named tuple of arrays with the present weights, also when the layer's change later.
+
+        Raises
+        ------
+        NotImplementedError
+            A bidirectional layer.
+
+        Notes
+        -----
+        Pass it as an argument. As a global of a compiled function it is frozen when that is compiled, which Numba's
+        `cache=True` does not see: never combine the two. Weights are packed for this machine and this version:
+        store layers, not networks.
+
+        Examples
+        --------
+        >>> import numba
+        >>> import numpy as np
+        >>> import numrnn
+        >>> @numba.njit
+        ... def last(net, x):
+        ...     state = numrnn.jit.new_state(net, x.shape[1])
+        ...     out = np.empty((x.shape[1], state.h.shape[2]), np.float32)
+        ...     for t in range(x.shape[0]):
+        ...         numrnn.jit.step(net, x[t], state, out)
+        ...     return out
+        >>> lstm, x = numrnn.LSTM(4, 8), np.ones((10, 3, 4))
+        >>> bool(np.array_equal(last(lstm.jit(), x), lstm(x).last_output))
+        True
+        """
+        of = self.signature
+        if of.num_directions == 2:
+            advice = "Run the layer over the whole sequence, or make it with bidirectional=False."
+            problem = "a bidirectional layer has no step: its reverse half begins at the end of the sequence."
+            raise NotImplementedError(explain(of.head, problem, advice))
+        return network.make(of, self._panels())
 
     def _snapshot(self) -> Self:
         """The layer with its present weights, which do not change any more."""
