@@ -21,6 +21,7 @@ from numrnn._jit import (
     implements,
     int64,
     integer_type,
+    kernel,
     refuse,
     tuple_class,
 )
@@ -227,6 +228,14 @@ def _give_whole(memory, at, array, rows, columns):
         store_tail(array, k, load_tail(memory, at + k, size - k), size - k)
 
 
+@kernel
+def copied(target, source):
+    """Copy an array to another of its size, both C-contiguous."""
+    size = source.size
+    for k in range(0, size, lanes(source)):
+        store_tail(target, k, load_tail(source, k, size - k), size - k)
+
+
 def choose_new_state(net: Any, batch_size: Any, state: Any = None) -> Any:
     """The code of `new_state` for these types."""
     cell = _cell_of("new_state", net)
@@ -316,8 +325,8 @@ def choose_copy_state(dst: Any, src: Any) -> Any:
     def implementation(dst, src):
         if dst.h.shape != src.h.shape or dst.c.shape != src.c.shape:
             raise ValueError("numrnn.jit.copy_state: dst and src are states of different shapes")
-        dst.h[:] = src.h
-        dst.c[:] = src.c
+        copied(dst.h, src.h)
+        copied(dst.c, src.c)
 
     return implementation
 

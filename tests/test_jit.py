@@ -1,0 +1,449 @@
+"""`numrnn.jit`: a network inside users' compiled code is the layer, bit for bit, and owns nothing but its state."""
+
+import copy
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from numba import types
+from numba.core.runtime import _nrt_python, rtsys
+from scipy import LowLevelCallable, integrate
+from test_streams import KINDS, make
+
+import numrnn
+from numrnn import _jit
+from numrnn.kernels import network
+
+ROOT = Path(__file__).parents[1]
+same = np.testing.assert_array_equal
+compiled_code = pytest.mark.skipif(_jit.DISABLED, reason="about compiled code")
+every_kind = pytest.mark.parametrize("kind", KINDS)
+# around a vector's and a tile's sizes
+SIZES = [(1, 1, 1), (15, 17, 2), (16, 16, 5), (17, 31, 6), (33, 33, 7), (3, 65, 1), (2, 100, 13)]
+
+
+@numba.njit
+def whole(net, x, state, out):
+    for t in range(len(x)):
+        numrnn.jit.step(net, x[t], state, out[t])
+
+
+@numba.njit
+def whole_by_run(net, x, out):
+    state = numrnn.jit.new_state(net, x.shape[1])
+    numrnn.jit.run(net, x, state, out)
+    return state
+
+
+@numba.njit
+def closed_loop(net, x, state, n_steps):
+    for _ in range(n_steps):
+        numrnn.jit.step(net, x, state, x)
+
+
+def draw(layer, seq_len, batch_size, rng):
+    return rng.standard_normal((seq_len, batch_size, layer.input_size)).astype(layer.dtype)
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [*((kind, "float32") for kind in KINDS), ("lstm", "float64")])
+def test_steps_in_compiled_code_are_the_layer(kind, dtype, rng):
+    for input_size, hidden_size, batch_size in SIZES:
+        num_layers = int(rng.integers(1, 4))
+        layer = make(kind, input_size, max(hidden_size, 6 * (kind == "projected")), num_layers, dtype=dtype, seed=1)
+        x, net = draw(layer, 5, batch_size, rng), layer.jit()
+        expected = layer(x)
+        state, out = numrnn.jit.new_state(net, batch_size), np.full_like(expected.output, np.nan)
+        whole(net, x, state, out)
+        same(out, expected.output)
+        same(state.h, expected.h_n)
+        if isinstance(layer, numrnn.LSTM):
+            same(state.c, expected.c_n)
+
+
+@every_kind
+def test_steps_from_python_are_the_layer(kind, rng):
+    layer = make(kind, 3, 17, 2)
+    x, net = draw(layer, 4, 3, rng), layer.jit()
+    first = layer(x)
+    expected = layer(x, first.state)
+    state, out = numrnn.jit.new_state(net, 3, first.state), np.empty_like(expected.output)
+    for x_t, out_t in zip(x, out, strict=True):
+        numrnn.jit.step(net, x_t.tolist(), state, out_t)
+    same(out, expected.output)
+    again, out = numrnn.jit.new_state(net, 3, first.state), np.empty_like(expected.output)
+    numrnn.jit.run(net, x, again, out)
+    same(out, expected.output)
+    same(again.h, expected.h_n)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_a_run_in_compiled_code_is_the_layer_in_its_layout(batch_first, rng):
+    layer = numrnn.LSTM(4, 9, 2, batch_first=batch_first)
+    net = layer.jit()
+    for shape in ((7, 3, 4), (0, 3, 4), (3, 0, 4)):
+        x = rng.standard_normal(shape).astype(np.float32)
+        expected = layer(x)
+        for run in (whole_by_run if not batch_first else None, None):
+            out = np.full((*shape[:2], 9), np.nan, np.float32)
+            if run is None:
+                state = numrnn.jit.new_state(net, shape[0 if batch_first else 1])
+                numrnn.jit.run(net, x, state, out)
+            else:
+                state = run(net, x, out)
+            same(out, expected.output)
+            same(state.h, expected.h_n)
+
+
+@compiled_code
+def test_states_begin_where_they_are_told_in_compiled_code(rng):
+    @numba.njit
+    def begin(net, batch_size, state):
+        return numrnn.jit.new_state(net, batch_size, state)
+
+    @numba.njit
+    def begin_from_zero(net):
+        return numrnn.jit.new_state(net, 2, None)
+
+    lstm, gru = numrnn.LSTM(3, 5, 2), numrnn.GRU(3, 5, 2)
+    h, c = rng.standard_normal((2, 2, 4, 5))
+    made = begin(lstm.jit(), 4, (h, c))
+    same(made.h, h.astype(np.float32))
+    same(made.c, c.astype(np.float32))
+    same(begin(gru.jit(), 4, h[:, :1]).h, np.repeat(h[:, :1], 4, 1).astype(np.float32))
+    assert not begin_from_zero(gru.jit()).h.any()
+    with pytest.raises(ValueError, match="wrong shape"):
+        begin(gru.jit(), 3, h)
+    with pytest.raises(ValueError, match="negative"):
+        begin(gru.jit(), -1, h)
+
+
+@compiled_code
+def test_arrays_of_any_layout_and_kind_are_taken(rng):
+    layer = numrnn.GRU(4, 9)
+    net = layer.jit()
+    x = rng.standard_normal((5, 3, 4)).astype(np.float32)
+    expected = layer(x).output
+    for given in (
+        x.astype(np.float64),
+        np.asfortranarray(x),
+        x[:, ::-1][:, ::-1],
+        np.ascontiguousarray(x.swapaxes(1, 2)).swapaxes(1, 2),
+    ):
+        out = np.empty((5, 9, 3)).swapaxes(1, 2)  # float64, and its last axis is not its fastest
+        whole(net, given, numrnn.jit.new_state(net, 3), out)
+        same(out, expected.astype(np.float64))
+
+
+def test_out_may_be_x(rng):
+    layer = numrnn.GRU(8, 8)
+    net, start = layer.jit(), draw(layer, 1, 1, rng)
+    x, state = start[0].copy(), numrnn.jit.new_state(net, 1)
+    closed_loop(net, x, state, 20)
+    expected, stream = start[0].copy(), layer.stream(batch_size=1)
+    for _ in range(20):
+        expected = stream.step(expected)
+    same(x, expected)
+    by_python, state = start[0].copy(), numrnn.jit.new_state(net, 1)
+    for _ in range(20):
+        numrnn.jit.step(net, by_python, state, by_python)
+    same(by_python, expected)
+
+
+@compiled_code
+def test_a_step_allocates_nothing(rng):
+    net = numrnn.GRU(8, 8).jit()
+    x, state = np.zeros((1, 8), np.float32), numrnn.jit.new_state(net, 1)
+    closed_loop(net, x, state, 1)
+    _nrt_python.memsys_enable_stats()
+    try:
+        before = rtsys.get_allocation_stats().alloc
+        closed_loop(net, x, state, 1000)
+        assert rtsys.get_allocation_stats().alloc - before < 20  # the call wraps its arguments
+    finally:
+        _nrt_python.memsys_disable_stats()
+
+
+def test_steps_stay_inside_their_memory(rng):
+    for kind in ("lstm", "gru", "gru_reset_before", "projected"):
+        layer = make(kind, 3, 17, 2)
+        net = layer.jit()
+        for batch_size in (1, 4, 7):
+            made = numrnn.jit.new_state(net, batch_size)
+            size, margin = made.memory.size, 64
+            padded = np.full(size + 2 * margin, 7.0, np.float32)
+            padded[margin:-margin] = 0
+            at = [(network.address(part) - network.address(made.memory)) // 4 for part in (made.h, made.c)]
+            own = network.restored(padded[margin:-margin], (at[0], made.h.shape), (at[1], made.c.shape))
+            x, out = draw(layer, 3, batch_size, rng), np.empty((3, batch_size, layer.signature.output_size), np.float32)
+            whole(net, x, own, out)
+            same(out, layer(x).output)
+            same(padded[:margin], 7.0)
+            same(padded[-margin:], 7.0)
+
+
+@compiled_code
+def test_each_iteration_of_a_parallel_loop_has_its_own_state(rng):
+    @numba.njit(parallel=True)
+    def sequences(net, x, out):
+        for n in numba.prange(x.shape[1]):
+            state = numrnn.jit.new_state(net, 1)
+            for t in range(x.shape[0]):
+                numrnn.jit.step(net, x[t, n : n + 1], state, out[t, n : n + 1])
+
+    layer = numrnn.GRU(4, 9)
+    x = draw(layer, 6, 40, rng)
+    for _ in range(5):
+        out = np.empty((6, 40, 9), np.float32)
+        sequences(layer.jit(), x, out)
+        same(out, layer(x).output)
+
+
+@compiled_code
+def test_a_frozen_network_runs_in_a_callback_of_scipy(rng):
+    layer = numrnn.GRU(1, 4, dtype="float64")
+    net = layer.jit()
+
+    @numba.cfunc(types.double(types.intc, types.CPointer(types.double)))
+    def integrand(_n, values):
+        state = numrnn.jit.new_state(net, 1)
+        x, out = np.empty((1, 1)), np.empty((1, 4))
+        x[0, 0] = values[0]
+        numrnn.jit.step(net, x, state, out)
+        return out[0, 0]
+
+    found, _ = integrate.quad(LowLevelCallable(integrand.ctypes), 0.0, 1.0)
+    expected, _ = integrate.quad(lambda value: layer(np.full((1, 1, 1), value)).last_output[0, 0], 0.0, 1.0)
+    assert found == expected
+
+
+@compiled_code
+def test_a_right_hand_side_leaves_its_state_alone(rng):
+    @numba.njit
+    def right_hand_side(t, y, net, state, trial, x, out):
+        numrnn.jit.copy_state(trial, state)
+        x[0, 0], x[0, 1] = t, y[0]
+        numrnn.jit.step(net, x, trial, out)
+        return out[0, :1] - y
+
+    layer = numrnn.GRU(2, 5, dtype="float64")
+    net = layer.jit()
+    h_0 = rng.standard_normal((1, 1, 5))
+    state, trial = numrnn.jit.new_state(net, 1, h_0), numrnn.jit.new_state(net, 1)
+    work = net, state, trial, np.empty((1, 2)), np.empty((1, 5))
+    solution = integrate.solve_ivp(right_hand_side, (0.0, 2.0), [0.5], args=work, rtol=1e-8)
+    same(state.h, h_0)
+
+    def by_the_layer(t, y):
+        return layer(np.array([[[t, y[0]]]]), h_0).last_output[0, :1] - y
+
+    same(solution.y, integrate.solve_ivp(by_the_layer, (0.0, 2.0), [0.5], rtol=1e-8).y)
+
+
+@compiled_code
+def test_denormal_numbers_are_the_callers_again_after_a_step():
+    @numba.njit
+    def halved(net, x, state, value):
+        numrnn.jit.step(net, x, state, x)
+        return value * 0.5
+
+    net = numrnn.GRU(8, 8).jit()
+    assert halved(net, np.zeros((1, 8), np.float32), numrnn.jit.new_state(net, 1), 3e-308) == 3e-308 / 2 > 0
+
+
+def test_a_network_keeps_the_weights_that_it_was_made_with(rng):
+    layer = numrnn.GRU(3, 5)
+    net, x = layer.jit(), draw(layer, 2, 1, rng)
+    before = layer(x).output
+    layer.set_parameters({name: value * 2 for name, value in layer.parameters.items()})
+    out = np.empty_like(before)
+    numrnn.jit.run(net, x, numrnn.jit.new_state(net, 1), out)
+    same(out, before)
+    with pytest.raises(ValueError, match="read-only"):
+        net.panels[0] = 0
+
+
+@pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_copies_of_states_and_networks_go_on_alone(make_copy, rng):
+    layer = numrnn.LSTM(3, 5, 2)
+    net, x = layer.jit(), draw(layer, 4, 2, rng)
+    state, out = numrnn.jit.new_state(net, 2), np.empty((2, 2, 5), np.float32)
+    numrnn.jit.run(net, x[:2], state, out)
+    twin, twin_net = make_copy(state), make_copy(net)
+    assert np.shares_memory(twin.h, twin.memory)
+    numrnn.jit.run(twin_net, x[2:], twin, out)
+    same(out, layer(x).output[2:])
+    assert np.array_equal(state.h, layer(x[:2]).h_n)
+
+
+def test_a_network_of_another_version_is_refused_when_it_is_unpickled():
+    net = numrnn.RNN(2, 3).jit()
+    other = pickle.dumps(net).replace(_jit.digest().encode(), b"0" * 16)
+    with pytest.raises(ValueError, match="another version of numrnn"):
+        pickle.loads(other)
+
+
+def test_copy_state_copies():
+    net = numrnn.LSTM(3, 5).jit()
+    source, target = numrnn.jit.new_state(net, 2, tuple(np.ones((2, 1, 1, 5)))), numrnn.jit.new_state(net, 2)
+    numrnn.jit.copy_state(target, source)
+    same(target.h, 1.0)
+    same(target.c, 1.0)
+    assert not np.shares_memory(target.memory, source.memory)
+
+
+PROGRAM = """
+import sys
+import numba
+import numpy as np
+import numrnn
+
+@numba.njit(cache=True)
+def last(net, x):
+    state = numrnn.jit.new_state(net, x.shape[1])
+    out = np.empty((x.shape[1], 3), np.float32)
+    for t in range(x.shape[0]):
+        numrnn.jit.step(net, x[t], state, out)
+    return out
+
+layer = numrnn.RNN(2, 3, seed=int(sys.argv[1]))
+x = np.ones((4, 5, 2), np.float32)
+assert np.array_equal(last(layer.jit(), x), layer(x).last_output)
+print(sum(last.stats.cache_hits.values()), sum(last.stats.cache_misses.values()))
+"""
+
+
+@compiled_code
+def test_a_users_disk_cache_sees_new_weights_and_another_version(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    changed = tmp_path / "changed"
+    shutil.copytree(ROOT / "numrnn", changed / "numrnn", ignore=shutil.ignore_patterns("__pycache__"))
+    with (changed / "numrnn" / "kernels" / "step.py").open("a") as file:
+        file.write("\n# another version\n")
+
+    def run(seed, folder=ROOT):
+        environment = os.environ | {"PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+        environment.setdefault("NUMRNN_CACHE_DIR", str(tmp_path / "kernels"))
+        done = subprocess.run(
+            [sys.executable, str(program), str(seed)], env=environment, capture_output=True, text=True, timeout=300,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    assert run(0) == ["0", "1"]
+    assert run(1) == ["1", "0"]  # other weights, the same code
+    assert run(0, changed) == ["0", "1"]
+    assert run(0) == ["1", "0"]  # and the old one still stands
+
+
+def test_the_reference_answers_where_compiling_is_switched_off():
+    code = """
+import warnings; warnings.simplefilter("ignore")
+import numba, numpy as np, numrnn
+@numba.njit
+def whole(net, x, out):
+    state = numrnn.jit.new_state(net, x.shape[1])
+    for t in range(len(x)):
+        numrnn.jit.step(net, x[t], state, out[t])
+for layer in (numrnn.LSTM(3, 5, 2, proj_size=2), numrnn.GRU(3, 4, bias=False), numrnn.GRU(3, 4, reset_after=False)):
+    x = np.random.default_rng(0).standard_normal((4, 2, 3)).astype(np.float32)
+    expected = layer(x).output
+    out = np.empty_like(expected)
+    whole(layer.jit(), x, out)
+    np.testing.assert_allclose(out, expected, rtol=1e-6)
+"""
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
+
+
+def test_a_bidirectional_layer_has_no_step():
+    with pytest.raises(NotImplementedError, match="its reverse half begins at the end"):
+        numrnn.LSTM(2, 3, bidirectional=True).jit()
+
+
+NET = numrnn.GRU(2, 3).jit()
+STATE, OUT, X = numrnn.jit.new_state(NET, 4), np.zeros((4, 3), np.float32), np.zeros((4, 2), np.float32)
+READ_ONLY = np.broadcast_to(np.float32(0), (4, 3))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: numrnn.jit.step(None, X, STATE, OUT), TypeError, "`net` should be a network, got None"),
+        (lambda: numrnn.jit.step(NET, X, (1, 2), OUT), TypeError, "`state` should be a NetworkState, got tuple"),
+        (lambda: numrnn.jit.step(NET, X[:3], STATE, OUT), ValueError, r"`x_t` has shape \(3, 2\), expected \(4, 2\)"),
+        (lambda: numrnn.jit.step(NET, X, STATE, OUT[:3]), ValueError, r"`out` has shape \(3, 3\), expected \(4, 3\)"),
+        (lambda: numrnn.jit.step(NET, X, STATE, [0.0]), TypeError, "`out` should be a writable array of floats"),
+        (lambda: numrnn.jit.step(NET, X, STATE, READ_ONLY), TypeError, "got dtype float32, read-only"),
+        (lambda: numrnn.jit.step(NET, X, STATE, OUT.astype(int)), TypeError, "got dtype int64"),
+        (lambda: numrnn.jit.step(NET, X * 1j, STATE, OUT), TypeError, "complex"),
+        (
+            lambda: numrnn.jit.step(numrnn.GRU(2, 4).jit(), X, STATE, OUT),
+            ValueError,
+            r"`state` has h \(1, 4, 3\) float32, which is not of this network",
+        ),
+        (
+            lambda: numrnn.jit.step(numrnn.GRU(2, 3, dtype="float64").jit(), X, STATE, OUT),
+            ValueError,
+            "not of this network",
+        ),
+        (lambda: numrnn.jit.run(NET, X, STATE, OUT), ValueError, r"`x` has shape \(4, 2\), expected \(0, 4, 2\)"),
+        (lambda: numrnn.jit.run(NET, X[None], STATE, OUT[None, :3]), ValueError, r"`out` has shape \(1, 3, 3\)"),
+        (lambda: numrnn.jit.new_state(NET, -1), ValueError, "`batch_size`"),
+        (lambda: numrnn.jit.new_state(NET, 2.5), TypeError, "`batch_size`"),
+        (lambda: numrnn.jit.new_state(NET, 2, (OUT, OUT)), TypeError, "`state` is a tuple of 2, expected one array"),
+        (lambda: numrnn.jit.new_state(NET, 2, np.zeros((1, 3, 3))), ValueError, "`h_0`"),
+        (lambda: numrnn.jit.copy_state(STATE, None), TypeError, "`src` should be a NetworkState, got None"),
+        (
+            lambda: numrnn.jit.copy_state(STATE, numrnn.jit.new_state(NET, 3)),
+            ValueError,
+            r"`dst` has h \(1, 4, 3\) and c \(1, 4, 0\), `src` has h \(1, 3, 3\)",
+        ),
+    ],
+)
+def test_errors_from_python_say_what_is_wrong(call, error, text):
+    before = STATE.memory.copy()
+    with pytest.raises(error, match=text):
+        call()
+    same(STATE.memory, before)
+
+
+@compiled_code
+def test_errors_in_compiled_code_say_what_is_wrong():
+    @numba.njit
+    def step(net, x, state, out):
+        numrnn.jit.step(net, x, state, out)
+
+    @numba.njit
+    def copied(dst, src):
+        numrnn.jit.copy_state(dst, src)
+
+    before = STATE.memory.copy()
+    with pytest.raises(ValueError, match="x_t has the wrong shape"):
+        step(NET, X[:3], STATE, OUT)
+    with pytest.raises(ValueError, match="out has the wrong shape"):
+        step(NET, X, STATE, OUT[:3])
+    with pytest.raises(ValueError, match="state was made for another network"):
+        step(numrnn.GRU(2, 4).jit(), X, STATE, OUT)
+    with pytest.raises(ValueError, match="different shapes"):
+        copied(STATE, numrnn.jit.new_state(NET, 3))
+    same(STATE.memory, before)
+    for arguments, text in (
+        ((X, X, STATE, OUT), r"net should be what layer\.jit\(\) returns"),
+        ((NET, X, X, OUT), "state should be what new_state returns"),
+        ((NET, X[0], STATE, OUT), r"x_t should be an array \(N, I\) of real numbers"),
+        ((NET, X, STATE, OUT.astype(np.int64)), "out should be a writable array of floats"),
+        ((NET, X, STATE, READ_ONLY), "out should be a writable array of floats"),
+        ((numrnn.GRU(2, 3, dtype="float64").jit(), X, STATE, OUT), "the network is float64, its state float32"),
+    ):
+        with pytest.raises(numba.TypingError, match=text):
+            step(*arguments)
+    with pytest.raises(numba.TypingError, match="src should be a state"):
+        copied(STATE, X)
