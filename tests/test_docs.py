@@ -14,6 +14,7 @@ from documents import ROOT, blocks, missing_files, read, run
 import numrnn
 
 PAGE = "docs/output-and-states.md"
+EMBEDDING = "docs/embedding.md"
 PNG = b"\x89PNG"
 
 
@@ -31,8 +32,14 @@ def test_the_code_of_the_page_runs(tmp_path: Path) -> None:
     assert drawn == (set(re.findall(r"\]\((\w+\.png)\)", read(PAGE))) if draws else set())
 
 
-def test_what_the_page_names_exists_and_is_small() -> None:
-    assert missing_files(read(PAGE)) == set()
+def test_the_code_of_embedding_runs() -> None:
+    pytest.importorskip("dask.array")
+    pytest.importorskip("xarray")
+    run(EMBEDDING, blocks(read(EMBEDDING), "python"))
+
+
+def test_what_the_pages_name_exists_and_is_small() -> None:
+    assert missing_files(read(PAGE)) | missing_files(read(EMBEDDING)) == set()
     pictures = list((ROOT / "docs").glob("*.png"))
     assert {path.name for path in pictures} == {"states.png", "gates.png"}
     assert all(path.read_bytes().startswith(PNG) and path.stat().st_size < 60_000 for path in pictures)
