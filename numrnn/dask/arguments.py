@@ -82,7 +82,9 @@ def read_input(model: Model, x: object) -> Layout:
     real_array(da.utils.meta_from_array(x), HEAD, "x")
     plan_shape(signature, x.shape, 1)
     if x.numblocks[-1] != 1:
-        problem = f"`x` has its {x.shape[-1]} features in {x.numblocks[-1]} chunks, expected one: a step reads them all."
+        problem = (
+            f"`x` has its {x.shape[-1]} features in {x.numblocks[-1]} chunks, expected one: a step reads them all."
+        )
         advice = "Pass x.rechunk({-1: -1}); its chunks are larger then, so choose those of time and batch with it."
         raise ValueError(explain(HEAD, problem, f"x.chunks = {_shown(x.chunks)}.", advice))
     time_axis = 1 if x.ndim == 3 and signature.batch_first else 0
@@ -106,9 +108,9 @@ def _refuse_backwards(layers: Sequence[Any], layout: Layout) -> None:
     for layer in layers:
         if layer.signature.num_directions == 1 and not isinstance(layer, Reversed):
             continue
-        which = "is bidirectional" if layer.signature.num_directions == 2 else "is Reversed"
-        n_chunks = len(layout.times)
-        problem = f"{layer.signature.head} {which}: it begins at the end of a sequence, and x is in {n_chunks} chunks of time."
+        name = layer.signature.head
+        reads = f"{name} is bidirectional and begins" if layer.signature.num_directions == 2 else f"{name} begins"
+        problem = f"{reads} at the end of a sequence, and x is in {len(layout.times)} chunks of time."
         advice = f"Pass x.rechunk({{{layout.time_axis}: -1}}), one chunk of time; cut the batch instead."
         raise NotImplementedError(explain(HEAD, problem, advice))
 

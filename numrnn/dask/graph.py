@@ -16,7 +16,7 @@ from dask.tokenize import tokenize
 from numrnn._types import Shape
 from numrnn.dask.arguments import Layout
 from numrnn.dask.fusing import Sources
-from numrnn.dask.program import Carry, Program, run_piece
+from numrnn.dask.program import Carry, Program, begin, run_piece
 from numrnn.engine.packed import Integers
 
 __all__ = ["Prediction"]
@@ -45,7 +45,7 @@ class Prediction:
             sources = None
         model = f"numrnn-model-{tokenize(program)}"
         tasks[model] = DataNode(model, program)
-        begins = [0, *accumulate(layout.times)]
+        first_steps = [0, *accumulate(layout.times)]
         first_rows = [0, *accumulate(layout.batches)]
         last = len(layout.times) - 1
         for n, n_rows in enumerate(layout.batches):
@@ -54,10 +54,24 @@ class Prediction:
                 name = (f"numrnn-lengths-{self._token}", n)
                 tasks[name] = DataNode(name, lengths[first_rows[n] : first_rows[n] + n_rows])
                 own_lengths = TaskRef(name)
-            carry: Any = List(*[None if parts is None else List(*[TaskRef(_block(part, n)) for part in parts]) for parts in states])
+            start = (self._carries, n)
+            given = List(
+                *[None if parts is None else List(*[TaskRef(_block(part, n)) for part in parts]) for parts in states]
+            )
+            tasks[start] = Task(start, begin, TaskRef(model), given, layout.batch_axis is None)
+            carry = TaskRef(start)
             for t in range(len(layout.times)):
                 block, key = (x.name, *layout.places(t, n), 0), (self._pieces, t, n)
-                task = Task(key, run_piece, TaskRef(model), TaskRef(block), carry, own_lengths, begins[t], end=t == last)
+                task = Task(
+                    key,
+                    run_piece,
+                    TaskRef(model),
+                    TaskRef(block),
+                    carry,
+                    own_lengths,
+                    first_steps[t],
+                    is_last=t == last,
+                )
                 if sources is not None and sources.own[block]:
                     task = Task.fuse(*sources.own[block], task, key=key)
                 tasks[key] = task
@@ -78,7 +92,12 @@ class Prediction:
             for n in range(len(layout.batches))
         }
         ordered = chunks if layout.time_axis == 0 else chunks[::-1]
-        return self._array(name, {key: Task(key, operator.itemgetter(0), TaskRef(piece)) for key, piece in tasks.items()}, (*ordered, (features,)), dtype)
+        return self._array(
+            name,
+            {key: Task(key, operator.itemgetter(0), TaskRef(piece)) for key, piece in tasks.items()},
+            (*ordered, (features,)),
+            dtype,
+        )
 
     def rows(self, features: int, dtype: np.dtype[Any]) -> Any:
         """One vector a row of the batch, which the last chunk of time gives."""
@@ -100,9 +119,7 @@ class Prediction:
 
     def _array(self, name: str, tasks: dict[Any, Any], chunks: tuple[Shape, ...], dtype: np.dtype[Any]) -> Any:
         """A result as an array, over the graph that all results share."""
-        graph = HighLevelGraph(
-            {**self._graph.layers, name: tasks}, {**self._graph.dependencies, name: {self._pieces}}
-        )
+        graph = HighLevelGraph({**self._graph.layers, name: tasks}, {**self._graph.dependencies, name: {self._pieces}})
         return da.Array(graph, name, chunks, meta=np.empty((0,) * len(chunks), dtype))
 
 

@@ -6,7 +6,7 @@ import multiprocessing
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from dask.sizeof import sizeof
@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from numrnn import _threads
 from numrnn._types import Array
+from numrnn.dask.pooling import larger, mean_of, summed
 from numrnn.engine.packed import Integers
 from numrnn.nn.model import SequenceModel
 from numrnn.nn.parameters import HasParameters
 from numrnn.nn.reversed import AnyLayer
 
-__all__ = ["Carry", "Model", "Piece", "Program", "initial_states", "layers_of", "run_piece"]
+__all__ = ["Carry", "Model", "Piece", "Program", "begin", "layers_of", "run_piece"]
 
-Model = AnyLayer | SequenceModel
+Model: TypeAlias = AnyLayer | SequenceModel
 
 
 class Carry(NamedTuple):
@@ -43,25 +44,25 @@ class Piece(NamedTuple):
 class Program:
     """A model as tasks have it, sent to a worker once.
 
-    `body` is what runs over a chunk: the model, or, where a mean or maximum over steps is put together from several
-    chunks, its layers alone.
+    `pools` says that a mean or maximum over steps is put together from several chunks. Over a chunk runs `body`: the
+    model, or then its layers alone.
     """
 
     model: Model
     n_threads: int | None
-    pooled_over_chunks: bool
+    pools: bool
     body: Model = field(init=False)
 
     def __post_init__(self) -> None:
         """Derive the body, which shares the model's parts."""
         body = self.model
-        if self.pooled_over_chunks and isinstance(body, SequenceModel):
+        if self.pools and isinstance(body, SequenceModel):
             recurrent = list(body.recurrent) if isinstance(body.recurrent, tuple) else body.recurrent
             body = SequenceModel(recurrent, None, readout_on="max" if body.readout_on == "max" else "every")
         object.__setattr__(self, "body", body)
 
     def __dask_tokenize__(self) -> Any:
-        return normalize_token((type(self).__name__, self.model, self.n_threads, self.pooled_over_chunks))
+        return normalize_token((type(self).__name__, self.model, self.n_threads, self.pools))
 
 
 @normalize_token.register(HasParameters)  # type: ignore[untyped-decorator, unused-ignore]
@@ -70,14 +71,10 @@ def _named_by_its_weights(model: HasParameters) -> Any:
     return normalize_token((type(model).__qualname__, repr(model), model.parameters))
 
 
-@sizeof.register(HasParameters)  # type: ignore[untyped-decorator, unused-ignore]
-def _bytes_of_weights(model: HasParameters) -> int:
-    return sum(int(value.nbytes) for value in model.parameters.values())
-
-
 @sizeof.register(Program)  # type: ignore[untyped-decorator, unused-ignore]
-def _bytes_of_program(program: Program) -> int:
-    return 2 * _bytes_of_weights(program.model)  # and once more, packed
+def _bytes_of(program: Program) -> int:
+    """What Dask counts a program as."""
+    return 2 * int(sum(value.nbytes for value in program.model.parameters.values()))  # and once more, packed
 
 
 def layers_of(model: Model) -> tuple[AnyLayer, ...]:
@@ -87,57 +84,51 @@ def layers_of(model: Model) -> tuple[AnyLayer, ...]:
     return model.recurrent if isinstance(model.recurrent, tuple) else (model.recurrent,)
 
 
-def initial_states(model: Model, *, unbatched: bool) -> list[Any]:
-    """A state or None for each layer: what the model begins with where no state is given."""
+def begin(program: Program, given: Sequence[Any], unbatched: bool) -> Carry:
+    """Return what the first chunk starts from: the states given, as a list of parts or None for each layer.
+
+    None is the learned initial state where there is one, and is left to the layer otherwise.
+    """
+    model = program.model
+    states: list[Any] = [None if parts is None else _state_of(parts) for parts in given]
     if not (isinstance(model, SequenceModel) and model.learn_initial_state):
-        return [None] * len(layers_of(model))
-    parameters, states = model.parameters, []
-    for k in range(len(layers_of(model))):
-        prefix = f"initial_state.{k}." if isinstance(model.recurrent, tuple) else "initial_state."
-        parts = [parameters[prefix + name] for name in ("h_0", "c_0") if prefix + name in parameters]
-        parts = [part[:, 0] if unbatched else part for part in parts]
-        states.append(tuple(parts) if len(parts) == 2 else parts[0])
-    return states
+        return Carry(states)
+    for k, own in enumerate(model._initial):
+        if states[k] is None:
+            states[k] = own.state(unbatched=unbatched)
+    return Carry(states)
 
 
 def run_piece(
-    program: Program, x: Any, carry: Carry | Sequence[Any], lengths: Integers | None, begin: int, *, end: bool
+    program: Program, x: Any, carry: Carry, lengths: Integers | None, first_step: int, *, is_last: bool
 ) -> Piece:
     """Run over one chunk of time.
 
-    `carry` is what the chunk before gave; for the first chunk a list with the parts of each layer's given state, or
-    None. `lengths` are those of the whole rows, `begin` is the step that the chunk begins with, `end` whether it is the
-    last one.
+    `lengths` are those of the whole rows; `first_step` is the step of the whole that the chunk begins with.
     """
-    model, body = program.model, program.body
-    first = not isinstance(carry, Carry)
-    if not isinstance(carry, Carry):
-        starts = initial_states(model, unbatched=x.ndim == 2)
-        given = [None if parts is None else (parts[0] if len(parts) == 1 else tuple(parts)) for parts in carry]
-        carry = Carry([start if state is None else state for start, state in zip(starts, given, strict=True)])
-    axis = 1 if x.ndim == 3 and body_is_batch_first(body) else 0
-    own = None if lengths is None else np.clip(lengths - begin, 0, x.shape[axis])
-    n_threads = _threads_here(program.n_threads)
-    output, states = _call(body, x, carry.states, own, n_threads)
-    if not (program.pooled_over_chunks and isinstance(model, SequenceModel)):
-        needed = end or not isinstance(model, SequenceModel) or model.readout_on == "every"
-        return Piece(output if needed else None, Carry(states))
-    if model.readout_on == "max":
-        pooled = output if first else _larger(carry.pooled, output, lengths, own, begin, x.shape[axis])
+    model, n_threads = program.model, _threads_here(program.n_threads)
+    axis = 1 if x.ndim == 3 and layers_of(model)[0].batch_first else 0
+    n_steps = x.shape[axis]
+    own = None if lengths is None else np.clip(lengths - first_step, 0, n_steps)
+    output, states = _call(program.body, x, carry.states, own, n_threads)
+    if not isinstance(model, SequenceModel) or model.readout_on == "every":
+        return Piece(output, Carry(states))
+    if not program.pools:
+        return Piece(output if is_last else None, Carry(states))
+    pooled: NDArray[Any]
+    if model.readout_on == "mean":
+        pooled = summed(carry.pooled, np.moveaxis(output, axis, 0), own)
+    elif carry.pooled is None:
+        pooled = output
     else:
-        pooled = _summed(carry.pooled, np.moveaxis(output, axis, 0), own)
-    if not end:
+        here, before = (np.array(n_steps), np.array(first_step)) if own is None or lengths is None else (own, lengths)
+        pooled = larger(carry.pooled, output, (before > 0) & (first_step > 0), here > 0)
+    if not is_last:
         return Piece(None, Carry(states, pooled))
     rows = pooled
     if model.readout_on == "mean":
-        n_steps = begin + x.shape[axis] if lengths is None else lengths[:, None]
-        rows = (pooled / np.maximum(n_steps, 1)).astype(output.dtype)
+        rows = mean_of(pooled, first_step + n_steps if lengths is None else lengths, output.dtype)
     return Piece(rows if model.readout is None else model.readout(rows, n_threads=n_threads), Carry(states))
-
-
-def body_is_batch_first(body: Model) -> bool:
-    """Whether the layers read (batch, time, features)."""
-    return layers_of(body)[0].batch_first
 
 
 def _call(
@@ -147,34 +138,15 @@ def _call(
     if not isinstance(body, SequenceModel):
         result = body(x, states[0], lengths=lengths, n_threads=n_threads)
         return result.output, [result.state]
-    if isinstance(body.recurrent, tuple):
-        prediction, many = body(x, list(states), lengths=lengths, return_state=True, n_threads=n_threads)
-        return prediction, list(many)
-    prediction, one = body(x, states[0], lengths=lengths, return_state=True, n_threads=n_threads)
-    return prediction, [one]
+    several = isinstance(body.recurrent, tuple)
+    state = list(states) if several else states[0]
+    prediction, after = body(x, state, lengths=lengths, return_state=True, n_threads=n_threads)
+    return prediction, list(after) if several else [after]
 
 
-def _summed(sums: NDArray[Any] | None, steps: Array, lengths: Integers | None) -> NDArray[np.float64]:
-    """The float64 sums of each row's steps, continued step by step: the additions of the undivided mean, in order."""
-    total = np.zeros(steps.shape[1:]) if sums is None else sums.copy()
-    for t, step in enumerate(steps):
-        if lengths is None:
-            total += step
-        else:
-            np.add(total, step, out=total, where=(t < lengths)[:, None])
-    return total
-
-
-def _larger(
-    before: Any, here: Array, lengths: Integers | None, own: Integers | None, begin: int, n_steps: int
-) -> Array:
-    """The maximum of what came before and of this chunk, NaN where there is one; the earlier one of equals."""
-    higher = (here > before) | (np.isnan(here) & ~np.isnan(before))
-    if lengths is None or own is None:
-        chosen = higher if begin else np.ones_like(higher)
-        return np.where(chosen & (n_steps > 0), here, before)
-    some_before, some_here = (begin > 0) & (lengths > 0), own > 0
-    return np.where((higher | ~some_before[:, None]) & some_here[:, None], here, before)
+def _state_of(parts: Sequence[Array]) -> Any:
+    """The state of these parts: h, or (h, c)."""
+    return parts[0] if len(parts) == 1 else tuple(parts)
 
 
 def _threads_here(n_threads: int | None) -> int | None:
