@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import dask
@@ -78,7 +79,7 @@ def main() -> None:
         "limit": LIMIT,
         "series": x.nbytes / 2**20,
     }
-    print(json.dumps(told))
+    sys.stdout.write(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -81,9 +81,7 @@ def test_a_layer_over_chunks_has_the_bits_of_the_whole(
 
 @pytest.mark.parametrize("lengths", ["full", "ragged"])
 @pytest.mark.parametrize("readout_on", READOUTS)
-def test_a_model_over_chunks_has_the_bits_of_the_whole(
-    readout_on: str, lengths: str, rng: np.random.Generator
-) -> None:
+def test_a_model_over_chunks_has_the_bits_of_the_whole(readout_on: str, lengths: str, rng: np.random.Generator) -> None:
     for head, dtype, batch_first in ((True, "float32", False), (True, "float64", True), (False, "float32", True)):
         layers = [
             numrnn.LSTM(I, H, proj_size=4, batch_first=batch_first, dtype=dtype, seed=1),
@@ -114,8 +112,8 @@ def test_pooled_steps_keep_signs_of_zero_and_empty_rows(readout_on: str) -> None
     layer = numrnn.RNN(1, 1, nonlinearity="relu", bias=False)
     layer.set_parameters({"weight_ih_l0": [[1.0]], "weight_hh_l0": [[0.0]]})
     falling = numrnn.RNN(1, 1)
-    falling.set_parameters(dict.fromkeys(falling.parameters, np.float32(-0.5)) | {"weight_ih_l0": [[0.0]],
-        "weight_hh_l0": [[0.0]], "bias_ih_l0": [-0.5], "bias_hh_l0": [0.0]})
+    zero = np.zeros((1, 1))
+    falling.set_parameters({"weight_ih_l0": zero, "weight_hh_l0": zero, "bias_ih_l0": [-0.5], "bias_hh_l0": [0.0]})
     x = np.array([0.0, -0.0, 1.0, -1.0, np.nan, 3.0])[:, None, None] * np.ones((1, 3, 1))
     for recurrent in (layer, falling):
         model = SequenceModel(recurrent, None, readout_on=readout_on)
@@ -175,7 +173,9 @@ def test_layers_that_read_from_the_end_take_time_in_one_chunk(rng: np.random.Gen
         stack = SequenceModel([numrnn.RNN(I, I, seed=2), model], None, readout_on="max")
         equal(numrnn.dask.predict(stack, chunked(x, T, 2), lengths=lengths), stack(x, lengths=lengths))
         for refused in (model, stack):
-            with pytest.raises(NotImplementedError, match=r"begins at the end of a sequence.*6 chunks of time") as error:
+            with pytest.raises(
+                NotImplementedError, match=r"begins at the end of a sequence.*6 chunks of time"
+            ) as error:
                 numrnn.dask.predict(refused, chunked(x, 4, 2))
             assert "x.rechunk({0: -1})" in str(error.value)
 
@@ -187,9 +187,7 @@ def test_nothing_is_computed_before_the_result(rng: np.random.Generator) -> None
         asked.append(block_id)
         return np.full((5, 2, I), float(sum(block_id)), np.float32)
 
-    template = da.from_array(np.zeros(0))
     x = da.map_blocks(block, np.zeros(0), chunks=((5,) * 4, (2,) * 3, (I,)), dtype="f4", meta=np.empty((0, 0, 0), "f4"))
-    del template
     layer = numrnn.GRU(I, H, seed=1)
     output = numrnn.dask.predict(layer, x)
     assert asked == []
@@ -274,7 +272,7 @@ def test_settings_of_dask_change_nothing(rng: np.random.Generator) -> None:
 
 
 THREADS = """
-import dask, dask.array as da, numba, numpy as np, numrnn
+import json, dask, dask.array as da, numba, numpy as np, numrnn
 from pathlib import Path
 def status():
     threads = int(dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())["Threads"])
@@ -293,7 +291,7 @@ after = status()
 assert np.array_equal(lazy.compute(scheduler="sync"), expected)
 several = numrnn.dask.predict(layer, da.from_array(x, chunks=(16, 64, -1)), n_threads=64)
 assert np.array_equal(several.compute(scheduler="threads", num_workers=1), expected)
-print(before, after, status())
+print(json.dumps([before, after, status()]))
 """
 
 
@@ -309,7 +307,7 @@ def test_tasks_side_by_side_take_a_thread_each() -> None:
         timeout=120,
     )
     assert ended.returncode == 0, ended.stderr
-    (first, pool), (then, pool_then), (_, pool_at_last) = eval(f"[{ended.stdout.strip().replace(') (', '), (')}]")
+    (first, pool), (then, pool_then), (_, pool_at_last) = json.loads(ended.stdout)
     assert (pool, pool_then, pool_at_last) == (False, False, True)
     assert then <= first + 2
 
