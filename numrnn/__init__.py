@@ -82,6 +82,7 @@ __version__ = "0.1.0"
 _ON_FIRST_USE = {
     "History": "numrnn.training",
     "callbacks": "numrnn.callbacks",
+    "dask": "numrnn.dask",
     "fit": "numrnn.training",
     "from_keras": "numrnn.interop.keras_import",
     "from_onnx": "numrnn.interop.onnx_import",

@@ -74,6 +74,13 @@ def test_a_roll_out_beats_the_week_before(tmp_path: Path) -> None:
     assert number_after("paths:", text) >= 24
 
 
+def test_faults_are_found_in_a_series_that_is_never_whole(tmp_path: Path) -> None:
+    pytest.importorskip("dask.array")
+    text = run("sensors", tmp_path)
+    assert number_after("hours of faults found", text) >= 90.0
+    assert number_after("false alarms", text) <= 2
+
+
 def test_every_example_is_listed_and_tested() -> None:
     names = {path.stem for path in EXAMPLES}
     readme = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")

@@ -1,0 +1,177 @@
+"""Do thirty minutes of mixed calls in one process leave memory flat and results as a fresh process has them?
+
+`python -m benchmarks.soak --minutes 30 --seed 0` makes calls of every kind in random order: cells and shapes, training,
+streams, roll-outs, optimisers, deliberate errors, Python threads, forks, one and two threads. It follows the process's
+memory, and writes down the digest of every few calls' results. Afterwards a fresh process, with one thread and without
+any of that around it, makes those calls again. The exit code is 0 if nothing failed, memory grew by less than 1 MiB in
+1000 calls, no allocation of Numba's is left over, and all digests agree. Ctrl-C ends the calls, not the verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+os.environ["NUMBA_NRT_STATS"] = "1"  # read when numba is imported
+
+import benchmarks.common  # isort: skip  # sets the environment before NumPy is imported
+import numpy as np
+from numba.core.runtime import rtsys
+
+import numrnn
+from benchmarks.soak_calls import CALLS, Setting, kind_of_call, run_call
+
+MOST_GROWTH = 1.0
+"""MiB in 1000 calls."""
+ENOUGH = 2000
+"""Calls after warm-up below which a slope says nothing: caches of plans and of buffers are still being filled."""
+PROGRESS = 10.0
+
+
+class Sample(NamedTuple):
+    """The process after some number of calls: its memory in MiB, and Numba's allocations that live."""
+
+    number: int
+    memory: float
+    living: int
+
+
+def resident() -> float:
+    """MiB of memory that this process holds."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def living() -> int:
+    """Arrays that Numba's runtime allocated and did not free."""
+    stats = rtsys.get_allocation_stats()
+    return int(stats.alloc - stats.free)
+
+
+def slope(samples: Sequence[Sample]) -> float:
+    """MiB in 1000 calls, by least squares."""
+    numbers = np.array([sample.number for sample in samples], float) / 1000.0
+    held = np.array([sample.memory for sample in samples])
+    spread = numbers - numbers.mean()
+    return float(spread @ (held - held.mean()) / max(float(spread @ spread), 1e-12))
+
+
+class Soak:
+    """A run: calls made one after the other, samples of memory, digests of every few calls."""
+
+    def __init__(self, seed: int, check_every: int) -> None:
+        self.seed, self.check_every = seed, check_every
+        self.digests: dict[int, str] = {}
+        self.samples: list[Sample] = []
+        self.failures: list[str] = []
+        self.n_calls = 0
+        self._setting = Setting(benchmarks.common.THREADS, alone=False)
+        self._switch = np.random.default_rng([seed, 2])
+
+    def run(self, seconds: float, most_calls: int | None) -> None:
+        """Make calls until the time or the number is reached, a call fails, or Ctrl-C."""
+        began = told = time.monotonic()
+        try:
+            while time.monotonic() - began < seconds and (most_calls is None or self.n_calls < most_calls):
+                if not self._one():
+                    return
+                if time.monotonic() - told > PROGRESS:
+                    told = time.monotonic()
+                    self._tell(told - began)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+
+    def _one(self) -> bool:
+        """Make the next call; whether it went well."""
+        number = self.n_calls
+        numrnn.set_num_threads(int(self._switch.integers(1, self._setting.max_threads + 1)))
+        try:
+            digest = run_call(self.seed, number, self._setting)
+        except Exception:
+            kind = kind_of_call(self.seed, number).__name__
+            self.failures.append(f"call {number} ({kind}) failed:\n{traceback.format_exc()}")
+            return False
+        if number % self.check_every == 0:
+            self.digests[number] = digest
+        if number % 20 == 0:
+            self.samples.append(Sample(number, resident(), living()))
+        self.n_calls += 1
+        return True
+
+    def _tell(self, seconds: float) -> None:
+        last = self.samples[-1]
+        print(
+            f"{seconds:6.0f} s: {self.n_calls} calls, {self.n_calls / seconds:.0f} a second, {last.memory:.0f} MiB, "
+            f"{last.living} of Numba's arrays",
+            flush=True,
+        )
+
+    def check_memory(self) -> None:
+        """Judge how memory went in the second half of the calls."""
+        later = [sample for sample in self.samples if sample.number >= self.n_calls / 2]
+        if len(later) < 2:
+            return
+        growth, arrays = slope(later), later[-1].living - later[0].living
+        print(f"memory {later[0].memory:.0f} -> {later[-1].memory:.0f} MiB, {growth:+.3f} MiB in 1000 calls", end="")
+        if self.n_calls / 2 < ENOUGH:
+            print(f" (not judged: fewer than {2 * ENOUGH} calls)", end="")
+        elif growth >= MOST_GROWTH:
+            self.failures.append(f"memory grows by {growth:.2f} MiB in 1000 calls, {MOST_GROWTH} are allowed")
+        print(f"; Numba's arrays {arrays:+d}", flush=True)
+        if arrays > 0:
+            self.failures.append(f"{arrays} of Numba's arrays were not freed")
+
+    def check_digests(self) -> None:
+        """Have a fresh process make the calls again whose digests were kept."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "digests.txt"
+            file.write_text("".join(f"{number} {digest}\n" for number, digest in self.digests.items()))
+            words = [sys.executable, "-m", "benchmarks.soak", "--seed", str(self.seed), "--again", str(file)]
+            code = subprocess.run(words, check=False).returncode
+        if code:
+            self.failures.append("a fresh process gives other results")
+
+
+def again(seed: int, file: Path) -> int:
+    """Make the calls of a file again, alone and with one thread; the exit code says whether all digests agree."""
+    numrnn.set_num_threads(1)
+    lines = [line.split() for line in file.read_text().splitlines()]
+    other = [int(number) for number, digest in lines if run_call(seed, int(number), Setting(1, True)) != digest]
+    for number in other:
+        print(f"call {number} ({kind_of_call(seed, number).__name__}) gives another result in a fresh process")
+    print(f"{len(lines) - len(other)} of {len(lines)} results are those of a fresh process", flush=True)
+    return 1 if other else 0
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run, print, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--calls", type=int, help="stop after so many calls, where that is sooner")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--check-every", type=int, default=20, help="a fresh process repeats every so many-th call")
+    parser.add_argument("--again", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args(words)
+    if asked.again is not None:
+        return again(asked.seed, asked.again)
+    soak = Soak(asked.seed, asked.check_every)
+    soak.run(60.0 * asked.minutes, asked.calls)
+    print(f"{soak.n_calls} calls of {len(CALLS)} kinds", flush=True)
+    soak.check_memory()
+    soak.check_digests()
+    for failure in soak.failures:
+        print(f"FAILED: {failure}")
+    print("FAILED" if soak.failures else "passed", flush=True)
+    return 1 if soak.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

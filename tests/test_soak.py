@@ -1,0 +1,95 @@
+"""The soak program: it passes where all is well, and fails where results, memory or calls are not as they should be."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from documents import ROOT
+
+SOAK = [sys.executable, "-m", "benchmarks.soak"]
+
+
+def program(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*SOAK, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_a_few_calls_of_every_kind_pass() -> None:
+    ended = program("--calls", "24", "--check-every", "2", "--seed", "1")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    lines = ended.stdout.splitlines()
+    assert "24 calls of 12 kinds" in lines
+    assert "12 of 12 results are those of a fresh process" in lines
+    assert lines[-1] == "passed"
+
+
+CHECKS = """
+from pathlib import Path
+from benchmarks import soak
+from benchmarks.soak import Sample, Soak, again, slope
+
+flat = [Sample(n, 300.0 + n % 3, 5) for n in range(0, 9000, 20)]
+assert abs(slope(flat)) < 0.01
+assert abs(slope([Sample(n, 300.0 + 0.002 * n, 5) for n in range(0, 9000, 20)]) - 2.0) < 1e-6
+
+leaks = Soak(0, 20)
+leaks.n_calls, leaks.samples = 9000, [Sample(n, 300.0 + 0.002 * n, 5) for n in range(0, 9000, 20)]
+leaks.check_memory()
+assert "memory grows by 2.00 MiB" in leaks.failures[0]
+arrays = Soak(0, 20)
+arrays.n_calls, arrays.samples = 9000, [Sample(n, 300.0, n // 1000) for n in range(0, 9000, 20)]
+arrays.check_memory()
+assert "Numba's arrays were not freed" in arrays.failures[0]
+steady = Soak(0, 20)
+steady.n_calls, steady.samples = 9000, flat
+steady.check_memory()
+assert steady.failures == []
+
+def broken(rng, setting):
+    raise RuntimeError("a call that fails")
+
+kept = soak.run_call
+soak.run_call = lambda seed, number, setting: kept(seed, number, setting) if number < 2 else broken(None, None)
+stops = Soak(4, 1)
+stops.run(60.0, 10)
+assert stops.n_calls == 2 and "a call that fails" in stops.failures[0]
+soak.run_call = kept
+
+file = Path("digests.txt")
+file.write_text("".join(f"{number} {digest}\\n" for number, digest in stops.digests.items()))
+assert again(4, file) == 0
+file.write_text(f"0 {stops.digests[1]}\\n")
+assert again(4, file) == 1
+"""
+
+
+def test_leaks_failures_and_other_bits_are_noticed(tmp_path: Path) -> None:
+    environment: dict[str, Any] = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [sys.executable, "-c", CHECKS],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_digests_see_every_bit() -> None:
+    from benchmarks.soak_calls import digest_of
+
+    x = np.linspace(-1.0, 1.0, 7)
+    other = x.copy()
+    other[3] = np.nextafter(other[3], 1.0)
+    different = [x, other, x.astype("f4"), x[:, None], [x], (x, None), {"a": x}, {"b": x}, -x, "x", 1.0]
+    assert len({digest_of(each) for each in different}) == len(different)
+    assert digest_of(x[::-1]) == digest_of(x[::-1].copy())
+    with pytest.raises(TypeError, match="no digest of set"):
+        digest_of({1})
