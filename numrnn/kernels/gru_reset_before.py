@@ -25,7 +25,7 @@ from numrnn.kernels.tile import (
 @kernel
 def before_epilogue(
     cell, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
-    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
+    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue`. Regions of `target`: r * h_{t-1}, z, the candidate's input side."""
     size = lanes(pre)
@@ -48,8 +48,8 @@ def before_epilogue(
 
 @kernel
 def before_finish(
-    pre, rows, unit, columns, table, row, before, before_field, before_shift,
-    operand, operand_shift, region, output, output_shift, saved, gates_shift, keep,
+    cell, pre, rows, unit, columns, table, row, before, before_field, before_shift,
+    operand, operand_shift, region, output, output_shift, saved, gates_shift, keep, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.finish`. Equations: reference.gru_reset_before_step."""
     size = lanes(pre)
@@ -71,7 +71,7 @@ def before_epilogue_backward(
     cell, hidden_size, units_from, units_to, table, row, rows,
     before, before_field, before_shift, cells, cells_field, cells_shift,
     output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
-    arena, d_h, d_c, state_stride, slab,
+    arena, d_h, d_c, state_stride, slab, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue_backward`: all but r, whose adjoint needs the second stage's. Slab: n r z."""
     size = lanes(arena)
@@ -97,7 +97,7 @@ def before_epilogue_backward(
 
 @kernel
 def before_operand(
-    hidden_size,
+    cell, hidden_size,
     units_from,
     units_to,
     table,
@@ -125,8 +125,8 @@ def before_operand(
 
 @kernel
 def before_finish_backward(
-    hidden_size, units_from, units_to, table, row, rows, before, before_field, before_shift, saved, gates_shift,
-    arena, d_h, d_operand, state_stride, slab,
+    cell, hidden_size, units_from, units_to, table, row, rows, before, before_field, before_shift, saved, gates_shift,
+    arena, d_h, d_operand, state_stride, slab, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.finish_backward`: r's adjoint, and d_h's part through r * h_{t-1}."""
     size = lanes(arena)

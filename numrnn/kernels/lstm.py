@@ -26,7 +26,7 @@ from numrnn.kernels.tile import (
 @kernel
 def lstm_epilogue(
     cell, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
-    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
+    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue`. Equations: reference.lstm_step. Cost: 5 activations a unit."""
     size = lanes(pre)
@@ -54,7 +54,7 @@ def lstm_epilogue_backward(
     cell, hidden_size, units_from, units_to, table, row, rows,
     before, before_field, before_shift, cells, cells_field, cells_shift,
     output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
-    arena, d_h, d_c, state_stride, slab,
+    arena, d_h, d_c, state_stride, slab, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue_backward`. Equations: reference.lstm_step_backward. Slab: i f g o."""
     size = lanes(arena)
@@ -88,8 +88,8 @@ def lstm_epilogue_backward(
 
 @kernel
 def lstm_finish(
-    pre, rows, unit, columns, table, row, before, before_field, before_shift,
-    operand, operand_shift, region, output, output_shift, saved, gates_shift, keep,
+    cell, pre, rows, unit, columns, table, row, before, before_field, before_shift,
+    operand, operand_shift, region, output, output_shift, saved, gates_shift, keep, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.finish`: the projection is h_t."""
     size = lanes(pre)
@@ -101,7 +101,7 @@ def lstm_finish(
 
 @kernel
 def lstm_operand(
-    hidden_size,
+    cell, hidden_size,
     units_from,
     units_to,
     table,

@@ -36,8 +36,12 @@ ROWS = 6 if VECTOR_BYTES == 64 else 3
 # Accumulators that the x side and the h side of a product feed. The GRU's candidate multiplies r with the hidden side
 # only, so its two sides meet in three different vectors each: r z n_x and r z n_h.
 # Where its reset comes before the product, the candidate has no hidden side in the first stage.
-SIDES = {0: ((0, 1, 2, 3), (0, 1, 2, 3)), 1: ((0, 1, 2), (0, 1, 3)), 2: ((0, 1, 2), (0, 1))}
-FULL, SPLIT_CANDIDATE, LATE_CANDIDATE = 0, 1, 2
+# Cells of other numbers of gates: three of one kind; a gate and a candidate, split or late (two vectors of units each).
+SIDES = {
+    0: ((0, 1, 2, 3), (0, 1, 2, 3)), 1: ((0, 1, 2), (0, 1, 3)), 2: ((0, 1, 2), (0, 1)),
+    3: ((0, 1, 2), (0, 1, 2)), 4: ((0, 1), (0, 2)), 5: ((0, 1, 2, 3), (0, 1)), 6: ((0, 1, 2, 3), (0, 1, 2)),
+}  # fmt: skip
+FULL, SPLIT_CANDIDATE, LATE_CANDIDATE, THREE, SPLIT_OF_TWO, LATE_OF_TWO, LATE_OF_FOUR = range(7)
 
 # The table of rows: one line of int64 a sequence, offsets counted in numbers from each array's begin.
 # NumPy integers: for each value of a Python one, Numba would compile what it is passed to once more.
@@ -179,6 +183,54 @@ def late_product(
     """`full_product` where the hidden side has r and z alone: accumulators r z n_x, the fourth unused."""
     _tile(
         LATE_CANDIDATE, rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
+        x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
+    )  # fmt: skip
+
+
+@kernel
+def three_product(
+    rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
+    x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
+):  # fmt: skip
+    """`full_product` of three gates: accumulators 0 1 2, the fourth unused."""
+    _tile(
+        THREE, rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
+        x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
+    )  # fmt: skip
+
+
+@kernel
+def split_of_two_product(
+    rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
+    x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
+):  # fmt: skip
+    """`split_product` of one gate and the candidate: accumulators f n_x n_h, the fourth unused."""
+    _tile(
+        SPLIT_OF_TWO, rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
+        x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
+    )  # fmt: skip
+
+
+@kernel
+def late_of_two_product(
+    rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
+    x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
+):  # fmt: skip
+    """`late_product` of one gate and the candidate, for two vectors of units: accumulators f f n_x n_x."""
+    _tile(
+        LATE_OF_TWO, rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
+        x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
+    )  # fmt: skip
+
+
+@kernel
+def late_of_four_product(
+    rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
+    x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
+):  # fmt: skip
+    """`late_product` of three gates and the candidate."""
+    _tile(
+        LATE_OF_FOUR, rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
         x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
     )  # fmt: skip
 
