@@ -30,7 +30,7 @@ from numrnn.nn.packed import (
 from numrnn.nn.reversed import Reversed
 
 if TYPE_CHECKING:
-    from numrnn import callbacks, losses, optim
+    from numrnn import callbacks, cells, losses, optim
     from numrnn._info import info
     from numrnn._warmup import warmup
     from numrnn.interop.keras_import import from_keras
@@ -54,6 +54,7 @@ __all__ = [
     "SequenceModel",
     "__version__",
     "callbacks",
+    "cells",
     "fit",
     "from_keras",
     "from_onnx",
@@ -80,6 +81,7 @@ __version__ = "0.1.0"
 _ON_FIRST_USE = {
     "History": "numrnn.training",
     "callbacks": "numrnn.callbacks",
+    "cells": "numrnn.cells",
     "fit": "numrnn.training",
     "from_keras": "numrnn.interop.keras_import",
     "from_onnx": "numrnn.interop.onnx_import",
