@@ -12,7 +12,7 @@ from numrnn.cellspec import CellSpec
 from numrnn.kernels import own_cell
 from numrnn.kernels.several import result_of
 
-__all__ = ["compile_functions", "entries", "pointwise"]
+__all__ = ["check_result", "compile_functions", "entries", "pointwise"]
 
 
 def pointwise(function: FunctionType) -> Any:
@@ -59,42 +59,42 @@ def compile_functions(spec: CellSpec, functions: dict[str, Any], dtype: str) -> 
     """Compile each function alone, for vectors of a dtype; raises TypeError for what is wrong with it."""
     n_sums, n_states = spec.num_gates + (spec.candidate == "split"), len(spec.states)
     n_kept, n_vectors = len(spec.saved), len(spec.vectors)
-    n_gates = spec.num_gates - 1
     given: dict[str, tuple[int | None, ...]] = {
         "forward": (n_sums, n_states, n_vectors),
         "backward": (n_states, n_kept, n_states, n_states, n_vectors),
-        "operand_of": (n_gates, 1, n_vectors),
+        "operand": (spec.num_gates - 1, 1, n_vectors),
         "operand_backward": (None, n_kept, 1, n_vectors),
     }
-    expected: dict[str, Any] = {
-        "forward": (("states", n_states), ("kept", n_kept)),
-        "backward": (("d_sums", n_sums), ("d_before", n_states), ("d_vectors", n_vectors)),
-        "operand_of": None,
-        "operand_backward": (("d_gates", n_gates), ("d_before", n_states), ("d_vectors", n_vectors)),
-    }
-    for member, function in functions.items():
-        shown = member.removesuffix("_of")
+    for name, function in functions.items():
         try:
-            found = result_of(function, dtype, given[member])
+            found = result_of(function, dtype, given[name])
         except _jit.CompileError as error:
-            problem = f"`{shown}` does not compile for vectors of {dtype}."
+            problem = f"`{name}` does not compile for vectors of {dtype}."
             lines = [line for line in str(error).splitlines() if line.strip()]
             raise TypeError(explain(spec.name, problem, *lines)) from error
-        _check_result(spec.name, shown, expected[member], found)
+        check_result(spec, name, found)
 
 
-def _check_result(head: str, function: str, parts: tuple[tuple[str, int], ...] | None, found: Any) -> None:
-    """Compare what a function returns with what it should."""
-    if parts is None:
+def check_result(spec: CellSpec, function: str, found: Any) -> None:
+    """Refuse what a function returned if it has another form than it should; None is a vector or a number."""
+    n_sums = spec.num_gates + (spec.candidate == "split")
+    d_inputs = ("d_before", len(spec.states)), ("d_vectors", len(spec.vectors))
+    parts: tuple[tuple[str, int], ...] = {
+        "forward": (("states", len(spec.states)), ("kept", len(spec.saved))),
+        "backward": (("d_sums", n_sums), *d_inputs),
+        "operand": (),
+        "operand_backward": (("d_gates", spec.num_gates - 1), *d_inputs),
+    }[function]
+    if not parts:
         if found is not None:
-            _refuse(head, function, "one vector", found)
+            _refuse(spec.name, function, "one vector", found)
         return
-    wanted = ", ".join(f"{name} ({n})" for name, n in parts)
+    wanted = ", ".join(f"{name} of {n}" for name, n in parts)
     if not isinstance(found, tuple) or len(found) != len(parts):
-        _refuse(head, function, f"the tuples {wanted}", found)
+        _refuse(spec.name, function, f"a tuple of the tuples {wanted}", found)
     for (name, n), part in zip(parts, found, strict=True):
         if not isinstance(part, tuple) or part != (None,) * n:
-            _refuse(head, function, f"the tuples {wanted}", found, f"Wrong is {name}.")
+            _refuse(spec.name, function, f"a tuple of the tuples {wanted}", found, f"Not as expected: {name}.")
 
 
 def _refuse(head: str, function: str, expected: str, found: Any, *lines: str) -> NoReturn:

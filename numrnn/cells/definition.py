@@ -42,7 +42,9 @@ class OwnCell(Recurrent):
     """A stack of layers of a cell that `define` made; abstract."""
 
     source: ClassVar[str]
-    _own: ClassVar[str]
+    _own: ClassVar[str]  # its key in the tables of cells
+    _step: ClassVar[OwnStep]
+    _compiled: ClassVar[dict[str, Any]]
 
     def __init__(
         self,
@@ -207,18 +209,16 @@ def _make(
     """Enter a cell into the tables, and make its class."""
     saved = (*shown.saved, "operand") if shown.candidate == "late" else shown.saved
     spec = CellSpec(key, shown.gates, shown.states, saved, candidate=shown.candidate, vectors=shown.vectors)
-    n_kept = len(shown.saved)
-    by_member = {("operand_of" if argument == "operand" else argument): each for argument, each in functions.items()}
-    step = OwnStep(spec, n_kept, {member: plain(each) for member, each in by_member.items()})
-    STEPS[key] = step.forward, step.backward
+    step = OwnStep(shown, {name: plain(function) for name, function in functions.items()})
+    compiled = {name: pointwise(function) for name, function in functions.items()}
     if not _jit.DISABLED:
-        compiled = {member: pointwise(each) for member, each in by_member.items()}
-        tag = tag_of(spec, n_kept, compiled)
+        tag = tag_of(key, shown, compiled)
         launch.FORWARD[key], launch.BACKWARD[key] = entries(shown, tag, compiled, on_disk=on_disk)
+    STEPS[key] = step.forward, step.backward
     CELLS[key] = spec
     text = f"A stack of layers of the cell {shown.name}{f' ({source})' if source else ''}; made by `numrnn.cells.define`."
-    members = {"__doc__": text, "__module__": module, "__qualname__": shown.name, "_own": key, "source": source}
-    return type(shown.name, (OwnCell,), members)
+    members = {"__doc__": text, "__module__": module, "__qualname__": shown.name, "source": source}
+    return type(shown.name, (OwnCell,), members | {"_own": key, "_step": step, "_compiled": compiled})
 
 
 def _names(head: str, argument: str, value: object) -> tuple[str, ...]:

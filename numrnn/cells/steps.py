@@ -18,12 +18,11 @@ __all__ = ["OwnStep"]
 class OwnStep:
     """One step of a cell and its adjoint, as `reference_cells.STEPS` has them.
 
-    `functions` are the user's, run by Python. `n_kept` of what is saved is theirs; behind it stands a late candidate's
-    operand.
+    `spec` is the cell as its user defined it, and `functions` are its functions, run by Python. Behind what `forward`
+    keeps, a late candidate's operand is saved.
     """
 
     spec: CellSpec
-    n_kept: int
     functions: Mapping[str, Callable[..., Any]]
 
     def forward(self, u: Array, recurrent: Recurrent, previous: Arrays) -> tuple[Arrays, Arrays]:
@@ -35,7 +34,7 @@ class OwnStep:
         if self.spec.candidate == "split":
             sums = (*gates[:-1], u_n, hidden[-1])
         if self.spec.candidate == "late":
-            operand = (self._filled(self.functions["operand_of"](tuple(gates[:-1]), previous, vectors), u_n),)
+            operand = (self._filled(self.functions["operand"](tuple(gates[:-1]), previous, vectors), u_n),)
             sums = (*gates[:-1], u_n + np.split(recurrent(operand[0]), n, axis=-1)[-1])
         states, kept = self.functions["forward"](sums, previous, vectors)
         return tuple(self._filled(v, u_n) for v in states), (*(self._filled(v, u_n) for v in kept), *operand)
@@ -44,13 +43,13 @@ class OwnStep:
         self, d_states: Arrays, recurrent: Recurrent, previous: Arrays, states: Arrays, saved: Arrays
     ) -> tuple[Any, ...]:
         """Adjoints of u, of the recurrent side's products, of the states before; then of the vectors, a row each."""
-        like, vectors, kept = d_states[0], recurrent.vectors, saved[: self.n_kept]
+        like, vectors, kept = d_states[0], recurrent.vectors, saved[: len(self.spec.saved)]
         found = self.functions["backward"](d_states, kept, previous, states, vectors)
         d_sums, d_before, d_vectors = (tuple(self._filled(v, like) for v in part) for part in found)
         zero = np.zeros_like(d_sums[0])
         products: Products
         if self.spec.candidate == "late":
-            d_n, (operand,) = d_sums[-1], saved[self.n_kept :]
+            d_n, (operand,) = d_sums[-1], saved[len(self.spec.saved) :]
             dw = np.concatenate([*[zero] * len(d_sums[:-1]), d_n], axis=-1)
             more = self.functions["operand_backward"](recurrent.adjoint(dw), kept, previous, vectors)
             d_gates, d_before, d_vectors = (

@@ -47,8 +47,11 @@ def own_epilogue(
     size = lanes(pre)
     for r in range(rows):
         line = (row + r) * ROW_FIELDS
-        for v in range(0, min(cell.blocks * size, hidden_size - unit), size):
+        for block in range(cell.blocks):
+            v = block * size
             at, valid = unit + v, hidden_size - unit - v
+            if valid <= 0:
+                break
             sums = load_several(pre, r * 4 * size + v, cell.blocks * size, size, cell.n_sums)
             states = own_states(
                 cell, before, table[line + before_field] + before_shift + at,
@@ -131,8 +134,11 @@ def late_epilogue(
     size = lanes(pre)
     for r in range(rows):
         line = (row + r) * ROW_FIELDS
-        for v in range(0, min(cell.blocks * size, hidden_size - unit), size):
+        for block in range(cell.blocks):
+            v = block * size
             at, valid = unit + v, hidden_size - unit - v
+            if valid <= 0:
+                break
             sums = load_several(pre, r * 4 * size + v, cell.blocks * size, size, cell.n_sums)
             states = load_several(before, table[line + before_field] + before_shift + at, 0, valid, 1)
             vectors = load_several(panels, vectors_at + at, hidden_size, valid, cell.n_vectors)
@@ -206,12 +212,12 @@ def late_finish_backward(
             add_several(arena, at + cell.n_sums * hidden_size, hidden_size, d_vectors, valid)
 
 
-def tag_of(spec, n_kept, functions):
-    """The tag of a cell: `functions` are the user's kernels by name; `spec.name` tells it from all others."""
+def tag_of(name, spec, functions):
+    """The tag of a cell as its user defined it, of the user's functions; `name` tells it from all others."""
     split, late = spec.candidate == "split", spec.candidate == "late"
     n_sums = spec.num_gates + split
     return CellTag(
-        spec.name,
+        name,
         product=PRODUCTS[spec.num_gates, spec.candidate],
         epilogue=late_epilogue if late else own_epilogue,
         epilogue_backward=own_epilogue_backward,
@@ -223,9 +229,9 @@ def tag_of(spec, n_kept, functions):
         blocks=tile.VECTORS // n_sums,
         n_sums=n_sums,
         n_cells=int(spec.has_cell_state),
-        n_kept=n_kept,
+        n_kept=len(spec.saved),
         n_vectors=len(spec.vectors),
-        **functions,
+        **{"operand_of" if name == "operand" else name: function for name, function in functions.items()},
     )
 
 
