@@ -11,7 +11,6 @@ The LSTM with peepholes: Gers & Schmidhuber 2000, "Recurrent nets that time and 
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import numpy as np
@@ -29,11 +28,13 @@ def mgu_operand(gates: Any, states: Any, vectors: Any) -> Any:
 
 
 def mgu_forward(sums: Any, states: Any, vectors: Any) -> Any:
+    """The new state; f and n are kept."""
     f, n, h = sigmoid(sums[0]), tanh(sums[1]), states[0]
     return ((1.0 - f) * h + f * n,), (f, n)
 
 
 def mgu_backward(d_states: Any, kept: Any, before: Any, after: Any, vectors: Any) -> Any:
+    """Adjoints of both sums, and of h where it is not multiplied with a weight."""
     (dh,), (f, n), (h,) = d_states, kept, before
     d_f = dh * (n - h) * f * (1.0 - f)
     d_n = dh * f * (1.0 - n * n)
@@ -62,6 +63,7 @@ MGU = cells.define(
 
 
 def peephole_forward(sums: Any, states: Any, vectors: Any) -> Any:
+    """The new states; all gates are kept."""
     (s_i, s_f, s_g, s_o), (_, c), (p_i, p_f, p_o) = sums, states, vectors
     i, f, g = sigmoid(s_i + p_i * c), sigmoid(s_f + p_f * c), tanh(s_g)
     c_new = f * c + i * g
@@ -70,6 +72,7 @@ def peephole_forward(sums: Any, states: Any, vectors: Any) -> Any:
 
 
 def peephole_backward(d_states: Any, kept: Any, before: Any, after: Any, vectors: Any) -> Any:
+    """Adjoints of the sums, of the last states, and of the peepholes."""
     (dh, dc), (i, f, g, o), c, c_new, (p_i, p_f, p_o) = d_states, kept, before[1], after[1], vectors
     t = tanh(c_new)
     d_o = dh * t * o * (1.0 - o)

@@ -9,6 +9,7 @@ to x. Where a reset is set, the previous states are zero, and no adjoint goes to
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -265,7 +266,8 @@ def _run_backward(
             dh = dh @ w_hr  # (P10)
         states = tuple(value[after, rows] for value in layer.states.values())
         saved = tuple(value[t, rows] for value in layer.saved.values())
-        du, products, d_previous, *d_vectors = step_backward((dh, *others), recurrent, previous, states, saved)
+        found: tuple[Any, ...] = step_backward((dh, *others), recurrent, previous, states, saved)
+        du, products, d_previous, *d_vectors = found
         for value, fresh in zip(d_states, d_previous, strict=True):
             value[rows] = np.where(layer.resets[t, rows, None], 0.0, fresh)
         d_x[t, rows] += du @ w_ih  # (P3)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from numrnn import _jit, reference
+from numrnn import _jit
 from numrnn._errors import explain, kind_of
-from numrnn.cells.compiled import check_result, compile_functions
+from numrnn.cells.compiled import check_result, compile_functions, points
 from numrnn.cells.definition import OwnCell
 from numrnn.cells.steps import OwnStep
 from numrnn.reference_cells import Array, Arrays
@@ -17,15 +17,15 @@ __all__ = ["check"]
 
 _ROWS, _UNITS = 4, 6
 _STEP, _SLOPES = 1e-5, 1e-6  # a central difference of float64 numbers is good to about 1e-10
-_BITS = 1e-9  # two ways to round, added up over a few steps
+_TOLERANCES = {"float64": 1e-12, "float32": 1e-4}  # activations to a few units in the last place, and what they cancel
 
 
 def check(cell: type[OwnCell]) -> None:
     """Check a cell that `define` made; says nothing where all is well.
 
-    In float64, on random numbers: each adjoint of `backward` is compared with the central difference of `forward`, both
-    run by Python; then a small layer of both directions and rows of several lengths, compiled, is compared with the
-    same functions run by Python. That takes as long as the cell's first training step.
+    On random numbers, some hidden units at once: each adjoint of `backward` is compared with the central difference of
+    `forward`, both run by Python in float64; then the functions compiled, for float64 and for float32, with the same
+    functions run by Python. That takes some seconds, and is done once, when a cell is written.
 
     Parameters
     ----------
@@ -57,7 +57,8 @@ def check(cell: type[OwnCell]) -> None:
         raise TypeError(explain("check", f"`cell` should be a class that `define` made, got {kind_of(cell)}."))
     rng = np.random.default_rng(0)
     if not _jit.DISABLED:
-        compile_functions(cell._step.spec, cell._compiled, "float64")
+        for dtype in _TOLERANCES:
+            compile_functions(cell._step.spec, cell._compiled, dtype)
     wrong = _wrong_adjoints(cell._step, rng)
     if wrong:
         raise ValueError(explain(cell.__name__, "`backward` is wrong.", *wrong))
@@ -111,7 +112,11 @@ class _Points:
         gates = [f"the sum of {gate}" for gate in spec.gates]
         if spec.candidate == "split":
             gates[-1:] = [f"the {side} side of {spec.gates[-1]}" for side in ("input", "recurrent")]
-        return [*gates, *(f"{name} before the step" for name in spec.states), *(f"the vector {v}" for v in spec.vectors)]
+        return [
+            *gates,
+            *(f"{name} before the step" for name in spec.states),
+            *(f"the vector {v}" for v in spec.vectors),
+        ]
 
     def differences(self) -> list[Array]:
         """The same by central differences: no unit knows another, so all of an array are moved at once."""
@@ -147,23 +152,20 @@ def _wrong_adjoints(step: OwnStep, rng: np.random.Generator) -> list[str]:
 
 
 def _compare_compiled(cell: type[OwnCell], rng: np.random.Generator) -> None:
-    """Raise where a compiled layer and the same functions run by Python differ."""
-    layer = cell(3, 9, num_layers=2, bidirectional=True, dtype="float64", seed=0)
-    lengths = np.array([5, 0, 3, 1])
-    x = rng.standard_normal((5, len(lengths), layer.input_size))
-    result, pullback = layer.vjp(x, lengths=lengths, n_threads=1)
-    trace = reference.forward(layer._spec, layer.parameters, x, num_layers=2, num_directions=2, lengths=lengths)
-    cotangents = [rng.standard_normal(value.shape) for value in (trace.output, trace.h_n)]
-    if trace.c_n is not None:
-        cotangents.append(rng.standard_normal(trace.c_n.shape))
-    gradients = pullback(*cotangents)
-    d_x, d_h_0, d_c_0, d_parameters = reference.backward(trace, *cotangents)
-    pairs: list[tuple[str, Array, Array]] = [("output", result.output, trace.output), ("d_x", gradients.x, d_x)]
-    pairs += [("d_h_0", gradients.h_0, d_h_0)]
-    if d_c_0 is not None:
-        pairs += [("d_c_0", gradients.c_0, d_c_0)]
-    pairs += [(f"d_{name}", gradients.parameters[name], value) for name, value in d_parameters.items()]
-    wrong = [name for name, found, expected in pairs if not np.allclose(found, expected, rtol=_BITS, atol=_BITS)]
-    if wrong:
-        problem = f"compiled and run by Python the cell differs in {', '.join(wrong)}."
-        raise ValueError(explain(cell.__name__, problem, "Do its functions branch on values, or read what changes?"))
+    """Raise where the compiled functions and the same run by Python differ."""
+    at = _Points(cell._step, rng)
+    after, kept = at.forward(at.sums, at.states, at.vectors)
+    expected = (*after, *kept), tuple(at.backward())
+    rests = (*at.vectors, at.weight)
+    given = (*at.sums, *at.states, *rests), (*at.d_states, *kept, *at.states, *after, *rests)
+    for dtype, tolerance in _TOLERANCES.items():
+        for name, kernel, inputs, results in zip(
+            ("forward", "backward"), points(cell._tag), given, expected, strict=True
+        ):
+            read = np.stack(inputs).reshape(len(inputs), -1).astype(dtype)
+            found = np.empty((len(results), read.shape[1]), dtype)
+            kernel(read, found)
+            right = np.stack(results).reshape(found.shape)
+            if not np.allclose(found, right, rtol=tolerance, atol=tolerance * max(1.0, float(np.abs(right).max()))):
+                problem = f"`{name}` gives other numbers when it is compiled for {dtype} than in Python."
+                raise ValueError(explain(cell.__name__, problem, "Does it read what changes between calls?"))

@@ -12,7 +12,7 @@ from numrnn.cellspec import CellSpec
 from numrnn.kernels import own_cell
 from numrnn.kernels.several import result_of
 
-__all__ = ["check_result", "compile_functions", "entries", "pointwise"]
+__all__ = ["check_result", "compile_functions", "entries", "points", "pointwise"]
 
 
 def pointwise(function: FunctionType) -> Any:
@@ -32,6 +32,15 @@ def entries(spec: CellSpec, tag: _jit.CellTag, functions: dict[str, Any], *, on_
         )
     ]
     return (made[0], made[1]), (made[2], made[3])
+
+
+def points(tag: _jit.CellTag) -> tuple[Any, Any]:
+    """One step of some units, forward and backward."""
+    forward, backward = (
+        _jit.entry_of_cell(template, tag, parallel=False, on_disk=False)
+        for template in (own_cell.points_forward, own_cell.points_backward)
+    )
+    return forward, backward
 
 
 class _Entry:

@@ -25,7 +25,7 @@ from numrnn.nn.arguments import not_yet
 from numrnn.nn.recurrent import Recurrent
 from numrnn.reference_cells import STEPS
 
-__all__ = ["OwnCell", "define"]
+__all__ = ["OwnCell", "define", "defined", "own_cell"]
 
 _ARGUMENTS = {
     "forward": ("sums", "states", "vectors"),
@@ -45,6 +45,7 @@ class OwnCell(Recurrent):
     _own: ClassVar[str]  # its key in the tables of cells
     _step: ClassVar[OwnStep]
     _compiled: ClassVar[dict[str, Any]]
+    _tag: ClassVar[_jit.CellTag]
 
     def __init__(
         self,
@@ -133,8 +134,8 @@ def define(
     -------
     class
         Its constructor has the arguments of `numrnn.RNN` but for `nonlinearity`; its layers do what layers do, but
-        for `to_onnx` and `save`. A cell that was defined before, in the same words, is the same class; in others it is
-        another one, and layers of the first go on.
+        for `to_onnx`. `load` and pickles find it where the program has defined it. A cell that was defined before, in
+        the same words, is the same class; in others it is another one, and layers of the first go on.
 
     Raises
     ------
@@ -200,6 +201,7 @@ def define(
     if key not in _DEFINED:
         module = sys._getframe(1).f_globals.get("__name__", "__main__")
         _DEFINED[key] = _make(key, spec, functions, source, module, on_disk=digest is not None)
+    _DEFINED[key] = _DEFINED.pop(key)  # the last one
     return _DEFINED[key]
 
 
@@ -211,14 +213,28 @@ def _make(
     spec = CellSpec(key, shown.gates, shown.states, saved, candidate=shown.candidate, vectors=shown.vectors)
     step = OwnStep(shown, {name: plain(function) for name, function in functions.items()})
     compiled = {name: pointwise(function) for name, function in functions.items()}
+    tag = tag_of(key, shown, compiled)
     if not _jit.DISABLED:
-        tag = tag_of(key, shown, compiled)
         launch.FORWARD[key], launch.BACKWARD[key] = entries(shown, tag, compiled, on_disk=on_disk)
     STEPS[key] = step.forward, step.backward
     CELLS[key] = spec
-    text = f"A stack of layers of the cell {shown.name}{f' ({source})' if source else ''}; made by `numrnn.cells.define`."
+    text = (
+        f"A stack of layers of the cell {shown.name}{f' ({source})' if source else ''}; made by `numrnn.cells.define`."
+    )
     members = {"__doc__": text, "__module__": module, "__qualname__": shown.name, "source": source}
-    return type(shown.name, (OwnCell,), members | {"_own": key, "_step": step, "_compiled": compiled})
+    return type(shown.name, (OwnCell,), members | {"_own": key, "_step": step, "_compiled": compiled, "_tag": tag})
+
+
+def defined(name: str) -> type[OwnCell] | None:
+    """The class of that name that was defined last."""
+    found = [made for made in _DEFINED.values() if made.__name__ == name]
+    return found[-1] if found else None
+
+
+def own_cell(made: type[OwnCell]) -> dict[str, Any]:
+    """What a file says of a cell, beside its name: whatever its weights depend on."""
+    spec = made._step.spec
+    return {"gates": list(spec.gates), "candidate": spec.candidate, "vectors": list(spec.vectors)}
 
 
 def _names(head: str, argument: str, value: object) -> tuple[str, ...]:
@@ -227,7 +243,7 @@ def _names(head: str, argument: str, value: object) -> tuple[str, ...]:
         raise TypeError(explain(head, f"`{argument}` should be a sequence of names, got {kind_of(value)}."))
     for each in value:
         if not isinstance(each, str) or not each.isidentifier():
-            raise ValueError(explain(head, f"`{argument}` should be names such as \"f\", got {kind_of(each)}."))
+            raise ValueError(explain(head, f'`{argument}` should be names such as "f", got {kind_of(each)}.'))
     if len(set(value)) < len(value):
         raise ValueError(explain(head, f"`{argument}` has a name twice: {', '.join(value)}."))
     if argument == "vectors" and set(value) & set(_TAKEN):

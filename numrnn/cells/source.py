@@ -16,7 +16,7 @@ _KNOWN = {"numrnn", "numpy", "math", "numba"}
 """Packages whose functions are told by their names: a digest of the compiled code has their versions."""
 
 
-class _Unknown(Exception):
+class _NoSourceError(Exception):
     """Something that has no source."""
 
 
@@ -24,7 +24,7 @@ def digest_of(functions: dict[str, FunctionType]) -> str | None:
     """A digest of functions by name, with all that they reach; None where something has no source to be read."""
     try:
         parts = [f"{name}\0{part}" for name, function in functions.items() for part in _parts(function, set())]
-    except _Unknown:
+    except _NoSourceError:
         return None
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -54,7 +54,7 @@ def _parts(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
     try:
         yield inspect.getsource(function)
     except (OSError, TypeError) as error:
-        raise _Unknown from error
+        raise _NoSourceError from error
     yield repr((function.__defaults__, function.__kwdefaults__))
     for name, value in _reached(function):
         yield from (f"{name}={part}" for part in _value(value, seen))
@@ -76,7 +76,7 @@ def _value(value: Any, seen: set[FunctionType]) -> Iterator[str]:
         for part in value:
             yield from _value(part, seen)
     else:
-        raise _Unknown
+        raise _NoSourceError
 
 
 def plain(function: FunctionType) -> FunctionType:
@@ -85,8 +85,6 @@ def plain(function: FunctionType) -> FunctionType:
     if not compiled:
         return function
     namespace = function.__globals__ | {name: plain(value) for name, value in compiled.items()}
-    twin = FunctionType(
-        function.__code__, namespace, function.__name__, function.__defaults__, function.__closure__
-    )
+    twin = FunctionType(function.__code__, namespace, function.__name__, function.__defaults__, function.__closure__)
     twin.__kwdefaults__ = function.__kwdefaults__
     return twin

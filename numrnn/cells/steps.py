@@ -30,7 +30,8 @@ class OwnStep:
         n, vectors = self.spec.num_gates, recurrent.vectors
         inputs, hidden = np.split(u, n, axis=-1), np.split(recurrent(previous[0]), n, axis=-1)
         gates = [left + right for left, right in zip(inputs, hidden, strict=True)]
-        sums, operand, u_n = tuple(gates), (), inputs[-1]
+        sums, u_n = tuple(gates), inputs[-1]
+        operand: Arrays = ()
         if self.spec.candidate == "split":
             sums = (*gates[:-1], u_n, hidden[-1])
         if self.spec.candidate == "late":

@@ -97,7 +97,8 @@ def before_epilogue_backward(
 
 @kernel
 def before_operand(
-    cell, hidden_size,
+    cell,
+    hidden_size,
     units_from,
     units_to,
     table,

@@ -101,7 +101,8 @@ def lstm_finish(
 
 @kernel
 def lstm_operand(
-    cell, hidden_size,
+    cell,
+    hidden_size,
     units_from,
     units_to,
     table,

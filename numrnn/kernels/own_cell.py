@@ -164,7 +164,7 @@ def late_finish(
             at, valid = unit + v, columns - unit - v
             sums_at = table[line + ROW_LOCAL] + operand_shift + region + at
             sums = load_several(operand, sums_at, region, valid, cell.n_sums)
-            sums = sums[:-1] + (sums[-1] + load(pre, r * 4 * size + v),)
+            sums = sums[:-1] + (sums[-1] + load(pre, r * 4 * size + v),)  # noqa: RUF005
             states = load_several(before, table[line + before_field] + before_shift + at, 0, valid, 1)
             vectors = load_several(panels, vectors_at + at, columns, valid, cell.n_vectors)
             new, kept = cell.forward(sums, states, vectors)
@@ -212,6 +212,35 @@ def late_finish_backward(
             add_several(arena, at + cell.n_sums * hidden_size, hidden_size, d_vectors, valid)
 
 
+# One step of units that have no neighbours, for a check: a late candidate's product is one with a number for each unit.
+
+
+@kernel
+def complete_sums(cell, sums, states, vectors, weight):
+    """The sums as `forward` sees them."""
+    return sums
+
+
+@kernel
+def complete_late(cell, sums, states, vectors, weight):
+    """The same with a late candidate."""
+    return sums[:-1] + (sums[-1] + weight * cell.operand_of(sums[:-1], states, vectors),)  # noqa: RUF005
+
+
+@kernel
+def no_more_adjoints(cell, d_sums, kept, states, vectors, weight, found, at, count, valid):
+    """All adjoints are there."""
+
+
+@kernel
+def more_adjoints(cell, d_sums, kept, states, vectors, weight, found, at, count, valid):
+    """Add what comes through a late candidate's operand."""
+    d_gates, d_before, d_vectors = cell.operand_backward(weight * d_sums[-1], kept, states, vectors)
+    add_several(found, at, count, d_gates, valid)
+    add_several(found, at + cell.n_sums * count, count, d_before, valid)
+    add_several(found, at + (cell.n_sums + 1) * count, count, d_vectors, valid)
+
+
 def tag_of(name, spec, functions):
     """The tag of a cell as its user defined it, of the user's functions; `name` tells it from all others."""
     split, late = spec.candidate == "split", spec.candidate == "late"
@@ -226,6 +255,8 @@ def tag_of(name, spec, functions):
         operand=late_operand if late else no_operand,
         finish_backward=late_finish_backward if late else no_finish_backward,
         store_adjoints=store_split if split else store_late if late else store_in_order,
+        complete=complete_late if late else complete_sums,
+        more_adjoints=more_adjoints if late else no_more_adjoints,
         blocks=tile.VECTORS // n_sums,
         n_sums=n_sums,
         n_cells=int(spec.has_cell_state),
@@ -263,3 +294,51 @@ def backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, found,
     """The parallel twin."""
     for task in prange(num_tasks(plan)):
         backward_task(CELL, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets)
+
+
+def points_forward(given, found):
+    """One step of some units.
+
+    given   (sums, states, vectors, 1; n)   read
+    found   (states, kept; n)               written
+    """
+    count, size = given.shape[1], lanes(given)
+    given, found = given.ravel(), found.ravel()
+    for unit in range(0, count, size):
+        valid = count - unit
+        sums = load_several(given, unit, count, valid, CELL.n_sums)
+        at = unit + CELL.n_sums * count
+        states = own_states(CELL, given, at, given, at + count, valid)
+        vectors = load_several(given, at + (1 + CELL.n_cells) * count, count, valid, CELL.n_vectors)
+        weight = load_tail(given, at + (1 + CELL.n_cells + CELL.n_vectors) * count, valid)
+        new, kept = CELL.forward(CELL.complete(CELL, sums, states, vectors, weight), states, vectors)
+        store_several(found, unit, count, new, valid)
+        store_several(found, unit + (1 + CELL.n_cells) * count, count, kept, valid)
+
+
+def points_backward(given, found):
+    """Its adjoint.
+
+    given   (adjoints of the states, kept, states before, states after, vectors, 1; n)   read
+    found   (adjoints of sums, states before, vectors; n)                                 written
+    """
+    count, size = given.shape[1], lanes(given)
+    given, found = given.ravel(), found.ravel()
+    n_states = 1 + CELL.n_cells
+    for unit in range(0, count, size):
+        valid = count - unit
+        d_states = own_states(CELL, given, unit, given, unit + count, valid)
+        at = unit + n_states * count
+        kept = load_several(given, at, count, valid, CELL.n_kept)
+        at += CELL.n_kept * count
+        states = own_states(CELL, given, at, given, at + count, valid)
+        at += n_states * count
+        new = own_states(CELL, given, at, given, at + count, valid)
+        at += n_states * count
+        vectors = load_several(given, at, count, valid, CELL.n_vectors)
+        weight = load_tail(given, at + CELL.n_vectors * count, valid)
+        d_sums, d_before, d_vectors = CELL.backward(d_states, kept, states, new, vectors)
+        store_several(found, unit, count, d_sums, valid)
+        store_several(found, unit + CELL.n_sums * count, count, d_before, valid)
+        store_several(found, unit + (CELL.n_sums + n_states) * count, count, d_vectors, valid)
+        CELL.more_adjoints(CELL, d_sums, kept, states, vectors, weight, found, unit, count, valid)

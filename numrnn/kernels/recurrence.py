@@ -244,9 +244,9 @@ def forward_task(cell, task, plan, x, panels, h_0, output, saved, scratch, reset
                     scratch, ROW_LOCAL, NONE, NONE, panels, at + line,
                 )  # fmt: skip
                 cell.finish(
-                    cell, pre, rows, panel * line, header[SECOND_COLUMNS], table, row, before, before_field, before_shift,
-                    scratch, operand_at, header[REGION], output, output_shift, saved, t * header[GATES_STEP],
-                    header[KEEP], panels, header[VECTORS_AT],
+                    cell, pre, rows, panel * line, header[SECOND_COLUMNS], table, row,
+                    before, before_field, before_shift, scratch, operand_at, header[REGION], output, output_shift,
+                    saved, t * header[GATES_STEP], header[KEEP], panels, header[VECTORS_AT],
                 )  # fmt: skip
                 row += rows
         meetings = meet_others(header, scratch, meetings)

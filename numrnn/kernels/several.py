@@ -7,7 +7,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from numrnn.kernels.simd import VECTORS, Vector, array_data, emit_cast, emit_load_tail, emit_store_tail
+from numrnn.kernels.simd import VECTORS, array_data, emit_cast, emit_load_tail, emit_store_tail
 
 
 @intrinsic

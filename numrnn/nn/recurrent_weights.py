@@ -85,7 +85,8 @@ class RecurrentWeights(Fixed, ABC):
         directions, num_layers, n_vectors = of.num_directions, of.num_layers, len(self._spec.vectors)
         per_layer = [self.input_size, *[directions * of.output_size] * min(num_layers - 1, 1)]
         numbers = [
-            directions * (rows * (size + of.output_size + 2 * self.bias) + (of.proj_size + n_vectors) * self.hidden_size)
+            directions
+            * (rows * (size + of.output_size + 2 * self.bias) + (of.proj_size + n_vectors) * self.hidden_size)
             for size in per_layer
         ]
         total = sum(numbers[:1]) + sum(numbers[1:]) * (num_layers - 1)
