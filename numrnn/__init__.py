@@ -31,7 +31,7 @@ from numrnn.nn.packed import (
 from numrnn.nn.reversed import Reversed
 
 if TYPE_CHECKING:
-    from numrnn import callbacks, losses, optim
+    from numrnn import callbacks, cells, losses, optim
     from numrnn._info import info
     from numrnn._warmup import warmup
     from numrnn.interop.keras_import import from_keras
@@ -55,6 +55,7 @@ __all__ = [
     "SequenceModel",
     "__version__",
     "callbacks",
+    "cells",
     "fit",
     "from_keras",
     "from_onnx",
@@ -82,6 +83,7 @@ __version__ = "0.1.0"
 _ON_FIRST_USE = {
     "History": "numrnn.training",
     "callbacks": "numrnn.callbacks",
+    "cells": "numrnn.cells",
     "dask": "numrnn.dask",
     "fit": "numrnn.training",
     "from_keras": "numrnn.interop.keras_import",

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any, NoReturn
 
 import llvmlite
@@ -34,11 +35,13 @@ from numba.extending import models, overload, register_model, typeof_impl
 __all__ = [
     "DISABLED",
     "CellTag",
+    "CompileError",
     "array_types",
     "contiguous_type",
     "describe",
     "digest",
     "entry_kernel",
+    "entry_of_cell",
     "float_type",
     "implements",
     "inlined_kernel",
@@ -53,6 +56,8 @@ __all__ = [
 ]
 
 DISABLED = bool(numba.config.DISABLE_JIT)
+
+CompileError = numba.core.errors.NumbaError
 
 # Numba counts a parallel loop in uint64: cast, or the body is compiled once for each type.
 int64 = np.int64
@@ -236,6 +241,17 @@ def parallel_kernel(function: Callable[..., Any]) -> Any:
     return _with_cache(njit(parallel=True, **_OPTIONS)(function), function)
 
 
+def entry_of_cell(template: Callable[..., Any], tag: CellTag, *, parallel: bool, on_disk: bool) -> Any:
+    """An entry kernel of a cell that is not the package's: the template's code with `CELL` meaning `tag`.
+
+    Its name holds the tag's, by which the disk cache tells it from others.
+    """
+    function = FunctionType(template.__code__, {**template.__globals__, "CELL": tag}, f"{tag.name}_{template.__name__}")
+    function.__qualname__, function.__module__ = function.__name__, template.__module__
+    dispatcher = njit(parallel=parallel, **(_OPTIONS if parallel else _SERIAL))(function)
+    return _with_cache(dispatcher, function) if on_disk else dispatcher
+
+
 def is_cached(dispatcher: Any) -> bool:
     """Whether a kernel is compiled in this process, or lies on disk."""
     if DISABLED or dispatcher.signatures:
@@ -291,17 +307,18 @@ def float_type(type_: Any) -> bool:
 class CellTag:
     """A cell inside kernels: `cell.name(...)` calls its kernel of that name, chosen when the caller is compiled.
 
-    Nothing is branched on while a kernel runs, and a kernel that is compiled for one cell compiles no other.
+    Nothing is branched on while a kernel runs, and a kernel that is compiled for one cell compiles no other. An integer
+    is a literal there. Tags are told apart by their names.
     """
 
-    def __init__(self, name: str, **kernels: Any) -> None:
+    def __init__(self, name: str, **members: Any) -> None:
         self.name = name
-        self.kernels = kernels
+        self.members = members
 
 
 class _CellTagType(types.Type):
     def __init__(self, tag: CellTag) -> None:
-        self.kernels = tag.kernels
+        self.members = tag.members
         super().__init__(name=f"CellTag({tag.name})")
 
 
@@ -318,12 +335,16 @@ class _CellTagAttributes(AttributeTemplate):
     key = _CellTagType
 
     def generic_resolve(self, tag: _CellTagType, name: str) -> Any:
-        return types.Dispatcher(tag.kernels[name]) if name in tag.kernels else None
+        member = tag.members.get(name)
+        if member is None:
+            return None
+        return types.literal(member) if isinstance(member, int) else types.Dispatcher(member)
 
 
 @lower_getattr_generic(_CellTagType)
-def _lower_kernel(context: Any, _builder: Any, _type: Any, _value: Any, _name: str) -> Any:
-    return context.get_dummy_value()
+def _lower_member(context: Any, _builder: Any, tag: Any, _value: Any, name: str) -> Any:
+    member = tag.members[name]
+    return context.get_constant(types.intp, member) if isinstance(member, int) else context.get_dummy_value()
 
 
 @lower_constant(_CellTagType)

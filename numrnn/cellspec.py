@@ -25,14 +25,22 @@ class CellSpec:
         What forward keeps of a step for backward, besides the states. `hn` is the GRU's W_hn h + b_hn. With a
         projection, o * tanh(c) is remade from these.
     gate_order
-        Framework -> position of each of our gates among that framework's blocks: `theirs[list(order)]` are ours.
+        Framework -> position of each of our gates among that framework's blocks: `theirs[list(order)]` are ours. A
+        user's own cell has no counterpart elsewhere.
+    candidate
+        What the last gate makes of its two sides. None: their sum, as every gate. "split": it has them apart. "late":
+        its recurrent side multiplies an operand that the other gates give.
+    vectors
+        Parameters of one number for each hidden unit: "ci" is `weight_ci_l0`, of shape (H,).
     """
 
     name: str
     gates: tuple[str, ...]
     states: tuple[str, ...]
     saved: tuple[str, ...]
-    gate_order: Mapping[str, tuple[int, ...]] = field(compare=False, repr=False)
+    gate_order: Mapping[str, tuple[int, ...]] = field(compare=False, repr=False, default_factory=dict)
+    candidate: str | None = None
+    vectors: tuple[str, ...] = ()
 
     @property
     def num_gates(self) -> int:
@@ -61,6 +69,7 @@ CELLS: dict[str, CellSpec] = {
             states=("h",),
             saved=("r", "z", "n", "hn"),
             gate_order={"torch": (0, 1, 2), "keras": (1, 0, 2), "onnx": (1, 0, 2)},
+            candidate="split",
         ),
         CellSpec(
             name="gru_reset_before",
@@ -68,6 +77,7 @@ CELLS: dict[str, CellSpec] = {
             states=("h",),
             saved=("r", "z", "n"),
             gate_order={"torch": (0, 1, 2), "keras": (1, 0, 2), "onnx": (1, 0, 2)},
+            candidate="late",
         ),
         CellSpec(
             name="rnn_tanh",
@@ -108,4 +118,6 @@ def parameter_shapes(
                 shapes[f"bias_hh_{suffix}"] = (rows,)
             if proj_size:
                 shapes[f"weight_hr_{suffix}"] = (proj_size, hidden_size)
+            for name in spec.vectors:
+                shapes[f"weight_{name}_{suffix}"] = (hidden_size,)
     return shapes

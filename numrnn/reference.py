@@ -9,6 +9,7 @@ to x. Where a reset is set, the previous states are zero, and no adjoint goes to
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -179,9 +180,12 @@ def forward(
     return Trace(spec, weights, tuple(layers), num_directions)
 
 
-def _sides(weights: Mapping[str, Array], suffix: str) -> tuple[Array, Array | float, Recurrent, Array | None]:
+def _sides(
+    spec: CellSpec, weights: Mapping[str, Array], suffix: str
+) -> tuple[Array, Array | float, Recurrent, Array | None]:
     """W_ih, b_ih, the recurrent side, and W_hr, of one direction of one layer."""
-    recurrent = Recurrent(weights[f"weight_hh_{suffix}"], weights.get(f"bias_hh_{suffix}", 0.0))
+    vectors = tuple(weights[f"weight_{name}_{suffix}"] for name in spec.vectors)
+    recurrent = Recurrent(weights[f"weight_hh_{suffix}"], weights.get(f"bias_hh_{suffix}", 0.0), vectors)
     b_ih = weights.get(f"bias_ih_{suffix}", 0.0)
     return weights[f"weight_ih_{suffix}"], b_ih, recurrent, weights.get(f"weight_hr_{suffix}")
 
@@ -189,7 +193,7 @@ def _sides(weights: Mapping[str, Array], suffix: str) -> tuple[Array, Array | fl
 def _run(spec: CellSpec, weights: Mapping[str, Array], layer: LayerTrace) -> None:
     """Fill in the states and saved values of one direction of one layer."""
     step, _ = STEPS[spec.name]
-    w_ih, b_ih, recurrent, w_hr = _sides(weights, layer.suffix)
+    w_ih, b_ih, recurrent, w_hr = _sides(spec, weights, layer.suffix)
     for t, before, after in layer.steps:
         rows = layer.valid[t]
         u = layer.x[t, rows] @ w_ih.T + b_ih  # (P1)
@@ -251,7 +255,7 @@ def _run_backward(
     """Take `d_states` back to the initial states in place, and add to `d_x` and `d_weights`."""
     _, step_backward = STEPS[spec.name]
     suffix = layer.suffix
-    w_ih, _, recurrent, w_hr = _sides(weights, suffix)
+    w_ih, _, recurrent, w_hr = _sides(spec, weights, suffix)
     for t, before, after in reversed(layer.steps):
         rows = layer.valid[t]
         previous = layer.previous(t, before)
@@ -262,7 +266,8 @@ def _run_backward(
             dh = dh @ w_hr  # (P10)
         states = tuple(value[after, rows] for value in layer.states.values())
         saved = tuple(value[t, rows] for value in layer.saved.values())
-        du, products, d_previous = step_backward((dh, *others), recurrent, previous, states, saved)
+        found: tuple[Any, ...] = step_backward((dh, *others), recurrent, previous, states, saved)
+        du, products, d_previous, *d_vectors = found
         for value, fresh in zip(d_states, d_previous, strict=True):
             value[rows] = np.where(layer.resets[t, rows, None], 0.0, fresh)
         d_x[t, rows] += du @ w_ih  # (P3)
@@ -272,3 +277,5 @@ def _run_backward(
         if f"bias_ih_{suffix}" in d_weights:
             d_weights[f"bias_ih_{suffix}"] += du.sum(axis=0)  # (P7)
             d_weights[f"bias_hh_{suffix}"] += sum(dv.sum(axis=0) for dv, _ in products)  # (P8)
+        for name, d_vector in zip(spec.vectors, d_vectors, strict=True):
+            d_weights[f"weight_{name}_{suffix}"] += d_vector.sum(axis=0)

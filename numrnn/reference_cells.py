@@ -67,6 +67,7 @@ class Recurrent:
 
     weight: Array
     bias: Array | float
+    vectors: Arrays = ()  # of a user's own cell
 
     def __call__(self, operand: Array) -> Array:
         """(P2): v, (N, G*H)."""
@@ -79,6 +80,7 @@ class Recurrent:
 
 # One step of each cell: (u, recurrent, previous states) -> states, saved
 # and its adjoint:       (d_states, recurrent, previous states, states, saved) -> du, products, d_previous
+# of a user's own cell   the same, then for each of its vectors the adjoint, a row for each row
 
 
 def lstm_step(u: Array, recurrent: Recurrent, previous: Arrays) -> tuple[Arrays, Arrays]:

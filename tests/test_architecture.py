@@ -19,7 +19,7 @@ ALL_FILES = sorted(path for folder in ("numrnn", "tests", "benchmarks") for path
 COMPILED = sorted((PACKAGE / "kernels").glob("*.py"))
 
 MAY_IMPORT_NUMBA = {"numrnn._jit", "numrnn._threads"} | {
-    f"numrnn.kernels.{name}" for name in ("meeting", "simd", "tile")
+    f"numrnn.kernels.{name}" for name in ("meeting", "several", "simd", "tile")
 }
 GATEWAY = {"kernel", "inlined_kernel", "entry_kernel", "parallel_kernel"}
 COMPILERS = {"njit", "jit", "vectorize", "guvectorize", "cfunc", "stencil", "generated_jit", "jitclass"}

@@ -81,6 +81,14 @@ def test_faults_are_found_in_a_series_that_is_never_whole(tmp_path: Path) -> Non
     assert number_after("false alarms", text) <= 2
 
 
+def test_a_cell_of_one_s_own_learns(tmp_path: Path) -> None:
+    text = run("own_cells", tmp_path)
+    assert text.count("adjoints are those of finite differences") == 2
+    assert number_after("MGU, 2304 weights: squared error", text) < 0.1 * number_after(
+        "always the mean: squared error", text
+    )
+
+
 def test_every_example_is_listed_and_tested() -> None:
     names = {path.stem for path in EXAMPLES}
     readme = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")

@@ -98,9 +98,12 @@ def arena(plan: Plan, layer: int, batch: Batch, d: int, n_threads: int, begin: i
     if plan.bias:
         split = size.slab_width > size.width
         biases = of("bias_ih", *inputs), of("bias_hh", *hidden) if split else of("bias_hh", *inputs)
-    n_tasks = min(n_threads, -(-size.slab_width // ROWS))
+    for k, name in enumerate(plan.spec.vectors):  # sums of columns too
+        column = size.slab_width + k * size.hidden_size
+        biases += (of(f"weight_{name}", column, column + size.hidden_size),)
+    n_tasks = min(n_threads, -(-size.left_width // ROWS))
     at = begin + 2 * states
-    weights = WeightGradient.place(at, size.lanes, size.slab_width, lines, tuple(rights), biases, n_tasks)
+    weights = WeightGradient.place(at, size.lanes, size.left_width, lines, tuple(rights), biases, n_tasks)
     projection, end = None, weights.end
     if size.projected:
         right = (Right(size.hidden_size, of("weight_hr", 0, size.output_size)),)
@@ -220,12 +223,13 @@ def _backward_cut(
     directions = []
     for d, places in enumerate(arenas):
         header, columns = direction_of(plan, size, batch, d, x, h, workspace, resets=has.resets)
-        panels_at = d * (hidden_panels + input_panels + second)
+        panels_at = d * (hidden_panels + input_panels + second + size.vectors_size)
         first = (layer * plan.num_directions + d) * plan.batch_size
         header |= {
             fields.PANELS_AT: panels_at,
             fields.X_PANELS_AT: panels_at + hidden_panels,
             fields.SECOND_AT: panels_at + hidden_panels + input_panels,
+            fields.VECTORS_AT: panels_at + hidden_panels + input_panels + second,
             fields.SCRATCH_AT: arenas[-1].size,
             fields.SCRATCH_SIZE: a_task,
             fields.REGION: region,

@@ -58,6 +58,8 @@ def _forward_cut(
         header, columns = direction_of(
             plan, size, batch, d, x, time_first(plan) if ring else h, workspace, resets=resets
         )
+        panels_at = d * (size.n_panels * size.panel_size + size.second_size + size.vectors_size)
+        second_at = panels_at + size.n_panels * size.panel_size
         if ring:  # steps alternate between two slots, in both directions alike
             header[fields.H_STEP] = plan.batch_size * plan.num_directions * plan.output_size
             columns[ROW_H] = np.arange(plan.batch_size) * plan.num_directions * plan.output_size + d * plan.output_size
@@ -67,9 +69,10 @@ def _forward_cut(
                 | {
                     fields.PANEL_UNITS: size.panel_units,
                     fields.PANEL_SIZE: size.panel_size,
-                    fields.PANELS_AT: d * (size.n_panels * size.panel_size + size.second_size),
+                    fields.PANELS_AT: panels_at,
                     fields.HIDDEN_LINES_AT: size.line + size.input_lines,
-                    fields.SECOND_AT: d * size.second_size + (d + 1) * size.n_panels * size.panel_size,
+                    fields.SECOND_AT: second_at,
+                    fields.VECTORS_AT: second_at + size.second_size,
                     fields.PADDED_STEPS: plan.seq_len if padded else 0,
                     fields.H_RING: 2 if ring else max(1, plan.seq_len),
                     fields.SCRATCH_SIZE: a_task,

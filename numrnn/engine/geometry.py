@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from numrnn.cellspec import CellSpec
 from numrnn.engine.plan import FLOPS_A_THREAD, Plan
 from numrnn.engine.weight_gradient import ceil
 from numrnn.kernels.products import K_BLOCK
@@ -51,6 +52,7 @@ class Sizes:
     hidden_width: int  # and how many they are
     projected: bool
     reset_before: bool
+    n_vectors: int
 
     @property
     def width(self) -> int:
@@ -88,6 +90,16 @@ class Sizes:
         return self.n_second_panels * (self.hidden_size + 1) * self.line
 
     @property
+    def vectors_size(self) -> int:
+        """Numbers of the cell's vectors, padded so that what follows is aligned."""
+        return ceil(self.n_vectors * self.hidden_size, 64)
+
+    @property
+    def left_width(self) -> int:
+        """Adjoints in a slab's row: of the pre-activations, then of the vectors."""
+        return self.slab_width + self.n_vectors * self.hidden_size
+
+    @property
     def state_stride(self) -> int:
         """A state adjoint's row, padded to whole panels."""
         return ceil(self.hidden_size, self.line)
@@ -95,7 +107,7 @@ class Sizes:
     @property
     def slab_stride(self) -> int:
         """A slab's row; one vector of padding keeps rows from falling on the same cache sets."""
-        return ceil(self.slab_width, self.lanes) + self.lanes
+        return ceil(self.left_width, self.lanes) + self.lanes
 
     @property
     def slab_2_stride(self) -> int:
@@ -107,6 +119,11 @@ class Sizes:
         """A row of a task's scratch regions."""
         return ceil(self.hidden_size, self.lanes)
 
+    @property
+    def n_regions(self) -> int:
+        """A task's scratch regions: h and c kept over a reset; of a late candidate its operand and the gates' sums."""
+        return 2 + (1 + self.n_gates if self.reset_before else 3)
+
     def flops(self, rows: int) -> float:
         """Multiplications and additions of `rows` rows and steps."""
         second = self.second_columns * self.hidden_size
@@ -114,11 +131,11 @@ class Sizes:
 
 
 @lru_cache(maxsize=64)
-def sizes(cell: str, n_gates: int, dtype: np.dtype[np.floating], input_size: int, hidden: int, output: int) -> Sizes:
-    """Derive a layer's sizes. A GRU's slab begins with the candidate, which meets the hidden side in its own way."""
-    lanes = LANES_NUMPY[dtype]
-    units = lanes if n_gates > 1 else VECTORS * lanes
-    split, before = cell == "gru", cell == "gru_reset_before"
+def sizes(spec: CellSpec, dtype: np.dtype[np.floating], input_size: int, hidden: int, output: int) -> Sizes:
+    """Derive a layer's sizes. A slab begins with a candidate that meets the hidden side in its own way."""
+    lanes, n_gates = LANES_NUMPY[dtype], spec.num_gates
+    split, before = spec.candidate == "split", spec.candidate == "late"
+    units = VECTORS // (n_gates + split) * lanes
     return Sizes(
         lanes=lanes,
         line=VECTORS * lanes,
@@ -133,13 +150,14 @@ def sizes(cell: str, n_gates: int, dtype: np.dtype[np.floating], input_size: int
         hidden_width=(n_gates - before) * hidden,
         projected=output != hidden,
         reset_before=before,
+        n_vectors=len(spec.vectors),
     )
 
 
 def layer_sizes(plan: Plan, layer: int) -> Sizes:
     """Sizes of one layer of the stack."""
     input_size = plan.input_size if layer == 0 else plan.num_directions * plan.output_size
-    return sizes(plan.spec.name, plan.spec.num_gates, plan.dtype, input_size, plan.hidden_size, plan.output_size)
+    return sizes(plan.spec, plan.dtype, input_size, plan.hidden_size, plan.output_size)
 
 
 @dataclass(frozen=True, slots=True)

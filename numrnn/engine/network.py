@@ -55,6 +55,7 @@ def _plan(signature: Signature, panels: Panels) -> NDArray[np.int64]:
         fields.SECOND: size.second_columns,
         fields.N_SECOND: size.n_second_panels,
         fields.SECOND_SIZE: (size.hidden_size + 1) * size.line,
+        fields.REGIONS: size.n_regions - 2 if size.second_columns else 0,
     }
     plan[list(values)] = list(values.values())
     at = 0
@@ -66,6 +67,8 @@ def _plan(signature: Signature, panels: Panels) -> NDArray[np.int64]:
         at += size.n_panels * size.panel_size
         line[fields.LAYER_SECOND_AT] = at
         at += size.second_size
+        line[fields.LAYER_VECTORS_AT] = at
+        at += size.vectors_size
         table = line[fields.LAYER_FIELDS :].reshape(ROWS, ROW_FIELDS)
         strides = {
             ROW_X: size.input_size,

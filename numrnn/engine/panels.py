@@ -52,8 +52,7 @@ class Panels:
     def sizes(self, layer: int) -> Sizes:
         """The layer's sizes as the tile sees them."""
         input_size = self.input_size if layer == 0 else self.num_directions * self.output_size
-        spec = self.spec
-        return sizes(spec.name, spec.num_gates, self.dtype, input_size, self.hidden_size, self.output_size)
+        return sizes(self.spec, self.dtype, input_size, self.hidden_size, self.output_size)
 
     def forward(self, layer: int) -> Array:
         """Panels for the pre-activations of one layer, then of its second stage, for each direction."""
@@ -94,7 +93,14 @@ class Panels:
             parts.append(started_panels(self.parameters[f"weight_hr{suffix}"].T, None))
         if size.reset_before:
             parts.append(started_panels(weight_hh[size.hidden_width :].T, None))
-        return parts
+        return [*parts, self._vectors(suffix, size)]
+
+    def _vectors(self, suffix: str, size: Sizes) -> Array:
+        """The cell's vectors, H numbers each, one after the other."""
+        packed = np.zeros(size.vectors_size, self.dtype)
+        for k, name in enumerate(self.spec.vectors):
+            packed[k * size.hidden_size :][: size.hidden_size] = self.parameters[f"weight_{name}{suffix}"]
+        return packed
 
     @staticmethod
     def _spread(gates: Array, lines: Array, size: Sizes) -> None:
@@ -127,7 +133,7 @@ class Panels:
             parts.append(column_panels(self.parameters[f"weight_hr{suffix}"], size.line))
         if size.reset_before:
             parts.append(column_panels(weight_hh[size.hidden_width :], size.line))
-        return parts
+        return [*parts, self._vectors(suffix, size)]
 
 
 def started_panels(weight: Array, start: Array | None) -> Array:

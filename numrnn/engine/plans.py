@@ -32,7 +32,6 @@ from numrnn.kernels.tile import (
 
 Columns = dict[int, Integers]
 _MOST_ROWS_KEPT = 4096  # a plan holds 128 bytes a row: those of larger batches are made anew
-_REGIONS = 5  # of a task's scratch: h and c kept over a reset, three values of a second stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +223,7 @@ def placements(plan: Plan, layer: int, batch: Batch) -> tuple[Placement, Placeme
 def scratch_of(size: Sizes, plan: Plan, n_groups: int) -> tuple[int, int]:
     """Numbers of a scratch region and of a task's scratch: a tile and the regions; backward adds a line of zeros."""
     region = (-(-plan.batch_size // n_groups) + 1) * size.local_stride
-    return region, ROWS * size.line + _REGIONS * region
+    return region, ROWS * size.line + size.n_regions * region
 
 
 def kept(plan: Plan, batch: Batch) -> bool:

@@ -63,8 +63,8 @@ def run(pasts: Sequence[Past], head: dense.DensePanels, request: Request, n_thre
         result = request.result[first * request.path_step :]
         part = request._replace(first_path=first, n_paths=min(some, all_paths - first), result=result)
         stacks = [past.stack(part, all_paths) for past in pasts]
-        if _jit.DISABLED:
-            _run_by_reference(stacks, head, part)
+        if _jit.DISABLED or any(stack.plan.spec.name not in kernels.CELL_NUMBERS for stack in stacks):
+            _run_by_steps(stacks, head, part)
         else:
             _run(stacks, head, part, n_threads)
 
@@ -87,10 +87,12 @@ def _run(stacks: Sequence[Stack], head: dense.DensePanels, request: Request, n_t
         launch.run(twins, n_threads, made.plan, *arrays, reset_flags(None))
 
 
-def _run_by_reference(stacks: Sequence[Stack], head: dense.DensePanels, request: Request) -> None:
-    """Step by step through the reference."""
+def _run_by_steps(stacks: Sequence[Stack], head: dense.DensePanels, request: Request) -> None:
+    """Step by step from Python: through the reference, or with cells of a user's own."""
     if any(stack.dropout is not None for stack in stacks):
-        raise NotImplementedError("dropout needs the compiled kernels: unset NUMBA_DISABLE_JIT.")
+        if _jit.DISABLED:
+            raise NotImplementedError("dropout needs the compiled kernels: unset NUMBA_DISABLE_JIT.")
+        raise NotImplementedError("a roll-out with dropout knows the cells of the package alone: RNN, LSTM and GRU.")
     rows, columns = stacks[0].plan.batch_size, len(head.weight)
     steppers = [Steps(stack.plan, stack.panels, stack.h, stack.c) for stack in stacks]
     top = steppers[-1].h[-1]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from numrnn.cells.definition import OwnCell, defined, own_cell
 from numrnn.nn.cells import GRUCell, LSTMCell, RNNCell
 from numrnn.nn.fixed import Fixed, arguments
 from numrnn.nn.layers import GRU, LSTM, RNN
@@ -29,6 +30,7 @@ def describe(model: HasParameters) -> dict[str, Any]:
         given = {name: getattr(model, name) for name, _ in arguments(type(model))}
         return {
             "class": type(model).__name__,
+            **({"cell": own_cell(type(model))} if isinstance(model, OwnCell) else {}),
             **{name: value.name if isinstance(value, np.dtype) else value for name, value in given.items()},
         }
     if isinstance(model, Reversed):
@@ -64,8 +66,10 @@ def _make(description: object, most: tuple[int, int], arrays: int, depth: int) -
         raise ValueError(f"a model's description is {type(description).__name__}, expected an object")
     given = dict(description)
     name = given.pop("class", None)
-    if isinstance(name, str) and name in _FIXED:
-        made = _FIXED[name]
+    made = _FIXED.get(name) if isinstance(name, str) else None
+    if isinstance(name, str) and "cell" in given:
+        made = _own(name, given.pop("cell"))
+    if isinstance(name, str) and made is not None:
         _check_names(name, given, [argument for argument, _ in arguments(made)])
         _check_sizes(name, given, most, arrays)
         return made(**given)
@@ -82,6 +86,16 @@ def _make(description: object, most: tuple[int, int], arrays: int, depth: int) -
         head = None if readout is None else _make(readout, most, arrays, depth - 1)
         return SequenceModel(parts if isinstance(recurrent, list) else parts[0], head, **given)
     raise ValueError(f"{name!r} is no class that a file may name; those are {', '.join([*_FIXED, 'Reversed'])}")
+
+
+def _own(name: str, cell: object) -> type[OwnCell]:
+    """The class of a user's own cell, which this program has to define: a file brings no code."""
+    made = defined(name)
+    if made is None:
+        raise ValueError(f"it holds layers of the cell {name}, which is not one of the package: define it first")
+    if cell != own_cell(made):
+        raise ValueError(f"it holds layers of the cell {name} of {cell}, and the one defined is of {own_cell(made)}")
+    return made
 
 
 def _check_names(name: str, given: dict[str, Any], expected: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from numrnn._errors import explain, kind_of
 from numrnn._files import replace_file, target_path
 from numrnn._types import Array
+from numrnn.cells.definition import OwnCell
 from numrnn.cellspec import CELLS
 from numrnn.interop.onnx_files import MAX_BYTES, library
 from numrnn.interop.onnx_notes import write_notes
@@ -123,6 +124,8 @@ def _parts(model: object) -> tuple[Sequence[Recurrent], Linear | None, str]:
         expected = "an RNN, LSTM, GRU, Reversed or SequenceModel"
         raise TypeError(explain(_HEAD, f"`model` should be {expected}, got {kind_of(model)}."))
     for layer in layers:
+        if isinstance(layer, OwnCell):
+            raise not_yet(_HEAD, f"the cell {type(layer).__name__}", "ONNX has operators for RNN, LSTM and GRU alone")
         if layer.signature.proj_size:
             reason = "ONNX's LSTM has no projection"
             raise not_yet(_HEAD, f"proj_size={layer.signature.proj_size}", reason)

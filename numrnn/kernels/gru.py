@@ -10,13 +10,13 @@ from numrnn.kernels.recurrence import ONE_STAGE, forward_task
 from numrnn.kernels.recurrence_backward import backward_task
 from numrnn.kernels.simd import fma, lanes, load, load_tail, store, store_tail
 from numrnn.kernels.tasks import num_tasks
-from numrnn.kernels.tile import ROW_D_OUTPUT, ROW_FIELDS, ROW_GATES, ROW_SLAB, ROW_STATE, split_product, split_row
+from numrnn.kernels.tile import ROW_D_OUTPUT, ROW_FIELDS, ROW_GATES, ROW_SLAB, ROW_STATE, SPLIT_CANDIDATE
 
 
 @inlined_kernel
 def gru_epilogue(
     cell, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
-    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
+    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue`. Equations: reference.gru_step. Cost: 3 activations a unit.
 
@@ -47,7 +47,7 @@ def gru_epilogue_backward(
     cell, hidden_size, units_from, units_to, table, row, rows,
     before, before_field, before_shift, cells, cells_field, cells_shift,
     output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
-    arena, d_h, d_c, state_stride, slab,
+    arena, d_h, d_c, state_stride, slab, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue_backward`. Equations: reference.gru_step_backward.
 
@@ -81,8 +81,7 @@ def gru_epilogue_backward(
 
 GRU = CellTag(
     "gru",
-    product=split_product,
-    row=split_row,
+    sides=SPLIT_CANDIDATE,
     epilogue=gru_epilogue,
     epilogue_backward=gru_epilogue_backward,
     **ONE_STAGE,

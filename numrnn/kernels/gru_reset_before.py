@@ -11,6 +11,7 @@ from numrnn.kernels.recurrence_backward import backward_task
 from numrnn.kernels.simd import fma, lanes, load, load_tail, store, store_tail
 from numrnn.kernels.tasks import num_tasks
 from numrnn.kernels.tile import (
+    LATE_CANDIDATE,
     ROW_D_OUTPUT,
     ROW_FIELDS,
     ROW_GATES,
@@ -18,15 +19,13 @@ from numrnn.kernels.tile import (
     ROW_LOCAL,
     ROW_SLAB,
     ROW_STATE,
-    late_product,
-    late_row,
 )
 
 
 @inlined_kernel
 def before_epilogue(
     cell, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
-    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
+    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue`. Regions of `target`: r * h_{t-1}, z, the candidate's input side."""
     size = lanes(pre)
@@ -49,8 +48,8 @@ def before_epilogue(
 
 @inlined_kernel
 def before_finish(
-    pre, rows, unit, columns, table, row, before, before_field, before_shift,
-    operand, operand_shift, region, output, output_shift, saved, gates_shift, keep,
+    cell, pre, rows, unit, columns, table, row, before, before_field, before_shift,
+    operand, operand_shift, region, output, output_shift, saved, gates_shift, keep, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.finish`. Equations: reference.gru_reset_before_step."""
     size = lanes(pre)
@@ -72,7 +71,7 @@ def before_epilogue_backward(
     cell, hidden_size, units_from, units_to, table, row, rows,
     before, before_field, before_shift, cells, cells_field, cells_shift,
     output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
-    arena, d_h, d_c, state_stride, slab,
+    arena, d_h, d_c, state_stride, slab, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue_backward`: all but r, whose adjoint needs the second stage's. Slab: n r z."""
     size = lanes(arena)
@@ -98,6 +97,7 @@ def before_epilogue_backward(
 
 @kernel
 def before_operand(
+    cell,
     hidden_size,
     units_from,
     units_to,
@@ -126,8 +126,8 @@ def before_operand(
 
 @kernel
 def before_finish_backward(
-    hidden_size, units_from, units_to, table, row, rows, before, before_field, before_shift, saved, gates_shift,
-    arena, d_h, d_operand, state_stride, slab,
+    cell, hidden_size, units_from, units_to, table, row, rows, before, before_field, before_shift, saved, gates_shift,
+    arena, d_h, d_operand, state_stride, slab, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.finish_backward`: r's adjoint, and d_h's part through r * h_{t-1}."""
     size = lanes(arena)
@@ -146,8 +146,7 @@ def before_finish_backward(
 
 GRU_RESET_BEFORE = CellTag(
     "gru_reset_before",
-    product=late_product,
-    row=late_row,
+    sides=LATE_CANDIDATE,
     epilogue=before_epilogue,
     epilogue_backward=before_epilogue_backward,
     has_c=no,

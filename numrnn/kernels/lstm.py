@@ -11,6 +11,7 @@ from numrnn.kernels.recurrence_backward import backward_task
 from numrnn.kernels.simd import fma, lanes, load, load_tail, splat, store, store_tail
 from numrnn.kernels.tasks import num_tasks
 from numrnn.kernels.tile import (
+    FULL,
     ROW_C,
     ROW_D_OUTPUT,
     ROW_FIELDS,
@@ -19,15 +20,13 @@ from numrnn.kernels.tile import (
     ROW_LOCAL,
     ROW_SLAB,
     ROW_STATE,
-    full_product,
-    full_row,
 )
 
 
 @inlined_kernel
 def lstm_epilogue(
     cell, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift, cells, cells_field, cells_shift,
-    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
+    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue`. Equations: reference.lstm_step. Cost: 5 activations a unit."""
     size = lanes(pre)
@@ -55,7 +54,7 @@ def lstm_epilogue_backward(
     cell, hidden_size, units_from, units_to, table, row, rows,
     before, before_field, before_shift, cells, cells_field, cells_shift,
     output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
-    arena, d_h, d_c, state_stride, slab,
+    arena, d_h, d_c, state_stride, slab, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue_backward`. Equations: reference.lstm_step_backward. Slab: i f g o."""
     size = lanes(arena)
@@ -89,8 +88,8 @@ def lstm_epilogue_backward(
 
 @inlined_kernel
 def lstm_finish(
-    pre, rows, unit, columns, table, row, before, before_field, before_shift,
-    operand, operand_shift, region, output, output_shift, saved, gates_shift, keep,
+    cell, pre, rows, unit, columns, table, row, before, before_field, before_shift,
+    operand, operand_shift, region, output, output_shift, saved, gates_shift, keep, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.finish`: the projection is h_t."""
     size = lanes(pre)
@@ -102,6 +101,7 @@ def lstm_finish(
 
 @kernel
 def lstm_operand(
+    cell,
     hidden_size,
     units_from,
     units_to,
@@ -130,8 +130,7 @@ def lstm_operand(
 
 LSTM = CellTag(
     "lstm",
-    product=full_product,
-    row=full_row,
+    sides=FULL,
     epilogue=lstm_epilogue,
     epilogue_backward=lstm_epilogue_backward,
     has_c=yes,

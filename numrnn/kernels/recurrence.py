@@ -11,16 +11,18 @@ the rows of a direction but have panels of their own; they meet after each stage
 
 Where a plan's numbers stand is said in `tasks`.
 
-A cell (`_jit.CellTag`) gives kernels; "rows" are offsets through a field of the table and a shift:
+A cell (`_jit.CellTag`) gives kernels, which are given the cell itself; "rows" are offsets through a field of the table
+and a shift:
 
-product, row        `tile.full_product` and `tile.full_row`, or `split_*`, or `late_*`
+sides               an int: the sums that each side feeds, see `tile.SIDES`
 
-epilogue            pre-activations of one tile to its new state, one step; with the cell itself as first argument
+epilogue            pre-activations of one tile to its new state, one step
     pre               (rows, 4, LANES)   read      hidden units from `unit` on, biases included
     before, cells     rows               read      h_{t-1}, c_{t-1}
     target            rows               written   h_t, or what the second stage multiplies (one `region` a value)
     saved             rows               written   c_t, from c_next_shift on; may be the memory of c_{t-1}
                                          written   with `keep`: from gates_shift on what backward needs, (gates, H)
+    panels              vectors_at         read      a cell's parameters that are a number for each hidden unit, H each
 
 finish              pre-activations of the second stage to h_t
     operand           rows               read      what `epilogue` left in `target`
@@ -32,7 +34,8 @@ epilogue_backward   adjoints of one step's pre-activations, for `rows` rows from
     arena             d_h, d_c + ROW_STATE * state_stride
                                          read      adjoints of the states at t, padded with zeros
                                          written   those of t-1, but for what reaches d_h through the weights
-                      slab + ROW_SLAB    written   adjoints of the pre-activations
+                      slab + ROW_SLAB    written   adjoints of the pre-activations, then those of a cell's vectors
+    panels              as above           read
 
 operand             what the second stage multiplied, made again
     target            rows               written
@@ -81,6 +84,7 @@ from numrnn.kernels.tasks import (
     TABLE_AT,
     TASK_FIELDS,
     TASKS_AT,
+    VECTORS_AT,
     X_STEP,
     any_reset,
     clear_padding,
@@ -101,6 +105,7 @@ from numrnn.kernels.tile import (
     ROWS,
     VECTORS,
     full_product,
+    product,
 )
 
 
@@ -122,8 +127,8 @@ def hoist(cell, header, steps, table, first, count, panels_from, panels_to, t, x
             s = 0
             for tile in range(n_tiles):
                 n_steps = tile_rows(n - s, n_tiles - tile)
-                cell.product(
-                    n_steps, scratch, to + s * line, line, panels, at, NONE, steps, s,
+                product(
+                    cell, n_steps, scratch, to + s * line, line, panels, at, NONE, steps, s,
                     x, ROW_X, shift, header[INPUT_SIZE], x, ROW_X, NONE, NONE, panels, at + line,
                 )  # fmt: skip
                 s += n_steps
@@ -214,8 +219,8 @@ def forward_task(cell, task, plan, x, panels, h_0, output, saved, scratch, reset
                 if hoisted:
                     slab_row = (panel - own[PANELS_FROM]) * all_rows + row - first
                     start_at = slab + (slab_row * hoisted + since) * line
-                cell.product(
-                    rows, pre, NONE, line, start, start_at, start_stride, table, row,
+                product(
+                    cell, rows, pre, NONE, line, start, start_at, start_stride, table, row,
                     x, ROW_X, t * header[X_STEP], input_size,
                     before, before_field, before_shift, output_size, panels, at + weights_at,
                 )  # fmt: skip
@@ -224,6 +229,7 @@ def forward_task(cell, task, plan, x, panels, h_0, output, saved, scratch, reset
                     before, before_field, before_shift, cells, cells_field, cells_shift,
                     target, target_field, target_shift, header[REGION],
                     saved, (t + 1) * header[C_STEP], t * header[GATES_STEP], header[KEEP],
+                    panels, header[VECTORS_AT],
                 )  # fmt: skip
                 row += rows
         if header[SECOND_COLUMNS]:
@@ -239,9 +245,9 @@ def forward_task(cell, task, plan, x, panels, h_0, output, saved, scratch, reset
                     scratch, ROW_LOCAL, NONE, NONE, panels, at + line,
                 )  # fmt: skip
                 cell.finish(
-                    pre, rows, panel * line, header[SECOND_COLUMNS], table, row, before, before_field, before_shift,
-                    scratch, operand_at, header[REGION], output, output_shift, saved, t * header[GATES_STEP],
-                    header[KEEP],
+                    cell, pre, rows, panel * line, header[SECOND_COLUMNS], table, row,
+                    before, before_field, before_shift, scratch, operand_at, header[REGION], output, output_shift,
+                    saved, t * header[GATES_STEP], header[KEEP], panels, header[VECTORS_AT],
                 )  # fmt: skip
                 row += rows
         meetings = meet_others(header, scratch, meetings)
@@ -266,15 +272,15 @@ def no():
 
 @kernel
 def no_finish(
-    pre, rows, unit, columns, table, row, before, before_field, before_shift,
-    operand, operand_shift, region, output, output_shift, saved, gates_shift, keep,
+    cell, pre, rows, unit, columns, table, row, before, before_field, before_shift,
+    operand, operand_shift, region, output, output_shift, saved, gates_shift, keep, panels, vectors_at,
 ):  # fmt: skip
     """No second stage."""
 
 
 @kernel
 def no_operand(
-    hidden_size, units_from, units_to, table, row, rows, before, before_field, before_shift,
+    cell, hidden_size, units_from, units_to, table, row, rows, before, before_field, before_shift,
     saved, c_next_shift, gates_shift, target, shift,
 ):  # fmt: skip
     """No second stage."""
@@ -282,8 +288,8 @@ def no_operand(
 
 @kernel
 def no_finish_backward(
-    hidden_size, units_from, units_to, table, row, rows, before, before_field, before_shift, saved, gates_shift,
-    arena, d_h, d_operand, state_stride, slab,
+    cell, hidden_size, units_from, units_to, table, row, rows, before, before_field, before_shift, saved, gates_shift,
+    arena, d_h, d_operand, state_stride, slab, panels, vectors_at,
 ):  # fmt: skip
     """Nothing of the adjoint waits for a second stage."""
 

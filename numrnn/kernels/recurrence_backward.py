@@ -64,6 +64,7 @@ from numrnn.kernels.tasks import (
     TABLE_AT,
     TASK_FIELDS,
     TASKS_AT,
+    VECTORS_AT,
     X_PANELS_AT,
     X_STEP,
     any_reset,
@@ -168,7 +169,7 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
 
     x, h_0, output, saved   read     as forward left them
     panels                  read     W_hh, then at X_PANELS_AT W_ih, as panels over their columns; at SECOND_AT the
-                                     second stage's
+                                     second stage's; at VECTORS_AT a cell's vectors
     d_output                read     rows ROW_D_OUTPUT + t * D_OUTPUT_STEP
     d_x                     written  rows ROW_D_X + t * D_X_STEP; zeros as padding
     found                   written  at t = 0: D_H_0_AT, D_C_0_AT, a line for each row
@@ -252,12 +253,12 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
             before, before_field, before_shift, cells, cells_field, cells_shift,
             output, t * header[H_STEP], saved, (t + 1) * header[C_STEP], t * header[GATES_STEP],
             d_output, t * header[D_OUTPUT_STEP], has_d_output,
-            arena, d_h, header[D_C_AT], stride, slab,
+            arena, d_h, header[D_C_AT], stride, slab, panels, header[VECTORS_AT],
         )  # fmt: skip
         meetings = meet_others(header, arena, meetings)
         if header[SECOND_STEPS]:
             cell.operand(
-                hidden_size, units_from, units_to, table, first, alive, before, before_field, before_shift,
+                cell, hidden_size, units_from, units_to, table, first, alive, before, before_field, before_shift,
                 saved, (t + 1) * header[C_STEP], t * header[GATES_STEP], arena, operand_at,
             )  # fmt: skip
             pack_rows(
@@ -274,9 +275,9 @@ def backward_task(cell, task, plan, x, panels, h_0, output, saved, d_output, d_x
                     panels_from, panels_to, arena, d_operand, stride, pre, zeros,
                 )  # fmt: skip
                 cell.finish_backward(
-                    hidden_size, units_from, units_to, table, first, alive, before, before_field, before_shift,
+                    cell, hidden_size, units_from, units_to, table, first, alive, before, before_field, before_shift,
                     saved, t * header[GATES_STEP],
-                    arena, header[D_H_AT], header[D_OPERAND_AT], stride, slab,
+                    arena, header[D_H_AT], header[D_OPERAND_AT], stride, slab, panels, header[VECTORS_AT],
                 )  # fmt: skip
                 meetings = meet_others(header, arena, meetings)
         add_products(

@@ -10,7 +10,7 @@ from numrnn.kernels.recurrence import ONE_STAGE, forward_task
 from numrnn.kernels.recurrence_backward import backward_task
 from numrnn.kernels.simd import fma, lanes, load, load_tail, maximum, select_less, splat, store, store_tail
 from numrnn.kernels.tasks import num_tasks
-from numrnn.kernels.tile import ROW_D_OUTPUT, ROW_FIELDS, ROW_H, ROW_SLAB, ROW_STATE, full_product, full_row
+from numrnn.kernels.tile import FULL, ROW_D_OUTPUT, ROW_FIELDS, ROW_H, ROW_SLAB, ROW_STATE
 
 
 @kernel
@@ -41,7 +41,7 @@ def relu_slope(dh, h):
 def rnn_epilogue(
     cell, pre, rows, unit, hidden_size, table, row, before, before_field, before_shift,
     cells, cells_field, cells_shift,
-    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep,
+    target, target_field, target_shift, region, saved, c_next_shift, gates_shift, keep, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue`. Equations: reference.rnn_step. Cost: 1 activation a unit."""
     size = lanes(pre)
@@ -56,7 +56,7 @@ def rnn_epilogue_backward(
     cell, hidden_size, units_from, units_to, table, row, rows, before, before_field, before_shift,
     cells, cells_field, cells_shift,
     output, output_shift, saved, c_next_shift, gates_shift, d_output, d_output_shift, has_d_output,
-    arena, d_h, d_c, state_stride, slab,
+    arena, d_h, d_c, state_stride, slab, panels, vectors_at,
 ):  # fmt: skip
     """Contract: `recurrence.epilogue_backward`. Equations: reference.rnn_step_backward. Slab: the one gate."""
     size = lanes(arena)
@@ -75,8 +75,7 @@ def rnn_epilogue_backward(
 
 RNN_TANH = CellTag(
     "rnn_tanh",
-    product=full_product,
-    row=full_row,
+    sides=FULL,
     epilogue=rnn_epilogue,
     epilogue_backward=rnn_epilogue_backward,
     activation=tanh_of,
@@ -85,8 +84,7 @@ RNN_TANH = CellTag(
 )
 RNN_RELU = CellTag(
     "rnn_relu",
-    product=full_product,
-    row=full_row,
+    sides=FULL,
     epilogue=rnn_epilogue,
     epilogue_backward=rnn_epilogue_backward,
     activation=relu_of,

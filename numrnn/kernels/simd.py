@@ -134,7 +134,7 @@ def array_data(context: Any, builder: Any, type_: Any, value: Any) -> Any:
     return context.make_array(type_)(context, builder, value).data
 
 
-def _cast(context: Any, builder: Any, type_: Any, value: Any, dtype: Any) -> Any:
+def emit_cast(context: Any, builder: Any, type_: Any, value: Any, dtype: Any) -> Any:
     """A vector operand as it is, a scalar one cast and repeated."""
     if isinstance(type_, Vector):
         return value
@@ -158,7 +158,7 @@ def _define_operator(operation: Any, instruction: str) -> None:
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         dtype = sig.return_type.dtype
-        operands = [_cast(context, builder, t, v, dtype) for t, v in zip(sig.args, args, strict=True)]
+        operands = [emit_cast(context, builder, t, v, dtype) for t, v in zip(sig.args, args, strict=True)]
         return getattr(builder, instruction)(*operands)
 
     for left, right in (
@@ -243,25 +243,28 @@ def load_tail(typingctx: Any, array: Any, index: Any, count: Any) -> Any:
     """The first `count` of LANES numbers, 0 in the other lanes, whose memory is not touched."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        dtype = sig.args[0].dtype
-        vector = llvm_vector(dtype)
-        pointer = vector_pointer(builder, dtype, array_data(context, builder, sig.args[0], args[0]), args[1])
-        result = cgutils.alloca_once(builder, vector)
-        whole = builder.icmp_signed(">=", args[2], ir.Constant(I64, LANES[dtype]))
-        with builder.if_else(whole) as (full, partial):
-            with full:
-                builder.store(builder.load(pointer, align=item_bytes(dtype)), result)
-            with partial:
-                signature = ir.FunctionType(vector, [pointer.type, I32, ir.VectorType(I1, LANES[dtype]), vector])
-                function = cgutils.get_or_insert_function(
-                    builder.module, signature, f"llvm.masked.load.{suffix(dtype)}.p0"
-                )
-                align = ir.Constant(I32, item_bytes(dtype))
-                mask = _mask(builder, dtype, args[2])
-                builder.store(builder.call(function, [pointer, align, mask, ir.Constant(vector, None)]), result)
-        return builder.load(result)
+        data = array_data(context, builder, sig.args[0], args[0])
+        return emit_load_tail(builder, sig.args[0].dtype, data, args[1], args[2])
 
     return VECTORS[array.dtype](array, types.intp, types.intp), codegen
+
+
+def emit_load_tail(builder: Any, dtype: Any, data: Any, index: Any, count: Any) -> Any:
+    """The code of `load_tail`."""
+    vector = llvm_vector(dtype)
+    pointer = vector_pointer(builder, dtype, data, index)
+    result = cgutils.alloca_once(builder, vector)
+    whole = builder.icmp_signed(">=", count, ir.Constant(I64, LANES[dtype]))
+    with builder.if_else(whole) as (full, partial):
+        with full:
+            builder.store(builder.load(pointer, align=item_bytes(dtype)), result)
+        with partial:
+            signature = ir.FunctionType(vector, [pointer.type, I32, ir.VectorType(I1, LANES[dtype]), vector])
+            function = cgutils.get_or_insert_function(builder.module, signature, f"llvm.masked.load.{suffix(dtype)}.p0")
+            align = ir.Constant(I32, item_bytes(dtype))
+            mask = _mask(builder, dtype, count)
+            builder.store(builder.call(function, [pointer, align, mask, ir.Constant(vector, None)]), result)
+    return builder.load(result)
 
 
 @intrinsic
@@ -269,22 +272,27 @@ def store_tail(typingctx: Any, array: Any, index: Any, value: Any, count: Any) -
     """Write the first `count` lanes; the memory behind them is not touched."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        dtype = sig.args[0].dtype
-        pointer = vector_pointer(builder, dtype, array_data(context, builder, sig.args[0], args[0]), args[1])
-        whole = builder.icmp_signed(">=", args[3], ir.Constant(I64, LANES[dtype]))
-        with builder.if_else(whole) as (full, partial):
-            with full:
-                builder.store(args[2], pointer, align=item_bytes(dtype))
-            with partial:
-                types_ = [llvm_vector(dtype), pointer.type, I32, ir.VectorType(I1, LANES[dtype])]
-                function = cgutils.get_or_insert_function(
-                    builder.module, ir.FunctionType(ir.VoidType(), types_), f"llvm.masked.store.{suffix(dtype)}.p0"
-                )
-                align = ir.Constant(I32, item_bytes(dtype))
-                builder.call(function, [args[2], pointer, align, _mask(builder, dtype, args[3])])
+        data = array_data(context, builder, sig.args[0], args[0])
+        emit_store_tail(builder, sig.args[0].dtype, data, *args[1:])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value, types.intp), codegen
+
+
+def emit_store_tail(builder: Any, dtype: Any, data: Any, index: Any, value: Any, count: Any) -> None:
+    """The code of `store_tail`."""
+    pointer = vector_pointer(builder, dtype, data, index)
+    whole = builder.icmp_signed(">=", count, ir.Constant(I64, LANES[dtype]))
+    with builder.if_else(whole) as (full, partial):
+        with full:
+            builder.store(value, pointer, align=item_bytes(dtype))
+        with partial:
+            types_ = [llvm_vector(dtype), pointer.type, I32, ir.VectorType(I1, LANES[dtype])]
+            function = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(ir.VoidType(), types_), f"llvm.masked.store.{suffix(dtype)}.p0"
+            )
+            align = ir.Constant(I32, item_bytes(dtype))
+            builder.call(function, [value, pointer, align, _mask(builder, dtype, count)])
 
 
 # ---- arithmetic
@@ -296,7 +304,7 @@ def splat(typingctx: Any, like: Any, scalar: Any) -> Any:
     vector = like if isinstance(like, Vector) else VECTORS[like.dtype]
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _cast(context, builder, sig.args[1], args[1], vector.dtype)
+        return emit_cast(context, builder, sig.args[1], args[1], vector.dtype)
 
     return vector(like, scalar), codegen
 
@@ -307,7 +315,7 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     vector = _vector_of(a, b, c)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        operands = [_cast(context, builder, t, v, vector.dtype) for t, v in zip(sig.args, args, strict=True)]
+        operands = [emit_cast(context, builder, t, v, vector.dtype) for t, v in zip(sig.args, args, strict=True)]
         return emit_fma(builder, vector.dtype, *operands)
 
     return vector(a, b, c), codegen
@@ -339,7 +347,7 @@ def copysign(typingctx: Any, magnitude: Any, sign: Any) -> Any:
 def _choose(comparison: str) -> Any:
     def function(typingctx: Any, a: Any, bound: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            other = _cast(context, builder, sig.args[1], args[1], a.dtype)
+            other = emit_cast(context, builder, sig.args[1], args[1], a.dtype)
             return builder.select(builder.fcmp_ordered(comparison, args[0], other), other, args[0])
 
         return a(a, bound), codegen
@@ -356,7 +364,7 @@ def select_less(typingctx: Any, a: Any, b: Any, if_true: Any, if_false: Any) -> 
     """Lane by lane `if_true` where a < b, otherwise (also for NaN) `if_false`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        left, right, yes, no = (_cast(context, builder, t, v, a.dtype) for t, v in zip(sig.args, args, strict=True))
+        left, right, yes, no = (emit_cast(context, builder, t, v, a.dtype) for t, v in zip(sig.args, args, strict=True))
         return builder.select(builder.fcmp_ordered("<", left, right), yes, no)
 
     return a(a, b, if_true, if_false), codegen

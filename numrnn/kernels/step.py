@@ -17,6 +17,7 @@ from numrnn.kernels.rnn import RNN_RELU, RNN_TANH
 from numrnn.kernels.simd import flush_denormals, lanes, load_tail, restore_mode, store_tail
 from numrnn.kernels.tasks import RESET
 from numrnn.kernels.tile import (
+    EVERY_SUM,
     NONE,
     ROW_C,
     ROW_FIELDS,
@@ -26,21 +27,22 @@ from numrnn.kernels.tile import (
     ROWS,
     VECTORS,
     full_product,
-    full_row,
+    product,
+    row_product,
 )
 
-# The stack: its sizes; numbers of a vector and of a row of scratch; how its panels are cut.
+# The stack: its sizes; numbers of a vector and of a row of scratch; how its panels are cut; values a unit that a second
+# stage takes from the first.
 (
     N_LAYERS, INPUT, HIDDEN, OUTPUT, CELL_STATE, BIAS, BATCH_FIRST, LANES, LOCAL, UNITS, N_PANELS, SECOND, N_SECOND,
-    SECOND_SIZE, NETWORK_FIELDS,
-) = range(15)  # fmt: skip
+    SECOND_SIZE, REGIONS, NETWORK_FIELDS,
+) = range(16)  # fmt: skip
 
-# A layer: features of its x; where its panels begin, their size; where the second stage's begin.
-LAYER_INPUT, LAYER_PANELS_AT, LAYER_PANEL_SIZE, LAYER_SECOND_AT, LAYER_FIELDS = range(5)
+# A layer: features of its x; where its panels begin, their size; where the second stage's and the cell's vectors begin.
+LAYER_INPUT, LAYER_PANELS_AT, LAYER_PANEL_SIZE, LAYER_SECOND_AT, LAYER_VECTORS_AT, LAYER_FIELDS = range(6)
 LAYER_SIZE = LAYER_FIELDS + ROWS * ROW_FIELDS
 
 KEEP = RESET  # nothing is kept for backward
-_REGIONS = 3  # values a unit that a second stage takes from the first
 
 
 @kernel
@@ -57,7 +59,7 @@ def parts_of(plan, n_rows):
     x_at = c_at + plan[N_LAYERS] * n_rows * plan[CELL_STATE]
     new_at = x_at + n_rows * plan[INPUT]
     operand_at = new_at + n_rows * plan[OUTPUT]
-    end = operand_at + (_REGIONS * n_rows * plan[LOCAL] if plan[SECOND] else 0)
+    end = operand_at + plan[REGIONS] * n_rows * plan[LOCAL]
     return turn_at, h_at, c_at, x_at, new_at, operand_at, end
 
 
@@ -74,14 +76,16 @@ def step_rows(cell, plan, layer, panels, memory, n_rows, x_at, h_at, c_at, new_a
         for row in range(0, n_rows, ROWS):
             rows = min(ROWS, n_rows - row)
             h, c = h_at + row * output, c_at + row * hidden
-            cell.product(
-                rows, memory, NONE, line, panels, at, NONE, table, NONE, memory, ROW_X, x_at + row * x_size, x_size,
+            product(
+                cell, rows, memory, NONE, line, panels, at, NONE, table, NONE,
+                memory, ROW_X, x_at + row * x_size, x_size,
                 memory, ROW_H, h, output, panels, at + line,
             )  # fmt: skip
             target = (ROW_LOCAL, operand_at + row * local) if second else (ROW_H, new_at + row * output)
             cell.epilogue(
                 cell, memory, rows, panel * plan[UNITS], hidden, table, NONE, memory, ROW_H, h, memory, ROW_C, c,
                 memory, target[0], target[1], region, memory, c, NONE, KEEP,
+                panels, layer[LAYER_VECTORS_AT],
             )  # fmt: skip
     for panel in range(plan[N_SECOND]):
         at = layer[LAYER_SECOND_AT] + panel * plan[SECOND_SIZE]
@@ -93,8 +97,9 @@ def step_rows(cell, plan, layer, panels, memory, n_rows, x_at, h_at, c_at, new_a
                 memory, ROW_LOCAL, NONE, NONE, panels, at + line,
             )  # fmt: skip
             cell.finish(
-                memory, rows, panel * line, second, table, NONE, memory, ROW_H, h_at + row * output,
+                cell, memory, rows, panel * line, second, table, NONE, memory, ROW_H, h_at + row * output,
                 memory, operand, region, memory, new_at + row * output, memory, NONE, KEEP,
+                panels, layer[LAYER_VECTORS_AT],
             )  # fmt: skip
 
 
@@ -108,25 +113,27 @@ def step_row(cell, plan, layer, panels, memory, x_at, h_at, c_at, new_at, operan
     for step in range(0, n_panels, 2):
         panel = max(0, n_panels - 2 - step) if backwards else step
         count = min(2, n_panels - step)
-        cell.row(
-            count, memory, memory, x_at, layer[LAYER_INPUT], memory, h_at, output,
+        row_product(
+            cell, count, memory, memory, x_at, layer[LAYER_INPUT], memory, h_at, output,
             panels, layer[LAYER_PANELS_AT] + panel * size, size,
         )  # fmt: skip
         for p in range(count):
             cell.epilogue(
                 cell, memory[p * line :], 1, (panel + p) * plan[UNITS], hidden, table, NONE, memory, ROW_H, h_at,
                 memory, ROW_C, c_at, memory, field, target, plan[LOCAL], memory, c_at, NONE, KEEP,
+                panels, layer[LAYER_VECTORS_AT],
             )  # fmt: skip
     for panel in range(0, plan[N_SECOND], 2):
         count = min(2, plan[N_SECOND] - panel)
-        full_row(
-            count, memory, memory, operand_at, hidden, memory, NONE, NONE,
+        row_product(
+            EVERY_SUM, count, memory, memory, operand_at, hidden, memory, NONE, NONE,
             panels, layer[LAYER_SECOND_AT] + panel * plan[SECOND_SIZE], plan[SECOND_SIZE],
         )  # fmt: skip
         for p in range(count):
             cell.finish(
-                memory[p * line :], 1, (panel + p) * line, second, table, NONE, memory, ROW_H, h_at,
+                cell, memory[p * line :], 1, (panel + p) * line, second, table, NONE, memory, ROW_H, h_at,
                 memory, operand_at, plan[LOCAL], memory, new_at, memory, NONE, KEEP,
+                panels, layer[LAYER_VECTORS_AT],
             )  # fmt: skip
 
 

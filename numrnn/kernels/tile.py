@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from numrnn._jit import inlined_kernel, kernel
+from numrnn._jit import CellTag, inlined_kernel, kernel
 from numrnn.kernels.simd import (
     I64,
     LANES,
@@ -36,8 +36,13 @@ ROWS = 6 if VECTOR_BYTES == 64 else 3
 # Accumulators that the x side and the h side of a product feed. The GRU's candidate multiplies r with the hidden side
 # only, so its two sides meet in three different vectors each: r z n_x and r z n_h.
 # Where its reset comes before the product, the candidate has no hidden side in the first stage.
-SIDES = {0: ((0, 1, 2, 3), (0, 1, 2, 3)), 1: ((0, 1, 2), (0, 1, 3)), 2: ((0, 1, 2), (0, 1))}
-FULL, SPLIT_CANDIDATE, LATE_CANDIDATE = 0, 1, 2
+# Cells of other numbers of gates: three of one kind; a gate and a candidate, split or late (two vectors of units each).
+SIDES = {
+    0: ((0, 1, 2, 3), (0, 1, 2, 3)), 1: ((0, 1, 2), (0, 1, 3)), 2: ((0, 1, 2), (0, 1)),
+    3: ((0, 1, 2), (0, 1, 2)), 4: ((0, 1), (0, 2)), 5: ((0, 1, 2, 3), (0, 1)), 6: ((0, 1, 2, 3), (0, 1, 2)),
+}  # fmt: skip
+FULL, SPLIT_CANDIDATE, LATE_CANDIDATE, THREE, SPLIT_OF_TWO, LATE_OF_TWO, LATE_OF_FOUR = range(7)
+EVERY_SUM = CellTag("every_sum", sides=FULL)
 
 # The table of rows: one line of int64 a sequence, offsets counted in numbers from each array's begin.
 # NumPy integers: for each value of a Python one, Numba would compile what it is passed to once more.
@@ -101,7 +106,7 @@ def _tile(
     x: Any, x_field: Any, x_shift: Any, x_steps: Any, h: Any, h_field: Any, h_shift: Any, h_steps: Any,
     panel: Any, panel_offset: Any,
 ) -> Any:  # fmt: skip
-    """The code of `full_product` and `split_product`; `sides` is a literal."""
+    """The code of `full_product` and `product`; `sides` is a literal."""
     if not isinstance(sides, types.IntegerLiteral):
         return None
     x_vectors, h_vectors = SIDES[sides.literal_value]
@@ -168,25 +173,13 @@ def full_product(
 
 
 @kernel
-def split_product(
-    rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
+def product(
+    cell, rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
     x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
 ):  # fmt: skip
-    """`full_product` where the sides meet in r and z but not in the candidate: accumulators r z n_x n_h."""
+    """`full_product` where each side feeds the sums that `cell.sides` says (`SIDES`)."""
     _tile(
-        SPLIT_CANDIDATE, rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
-        x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
-    )  # fmt: skip
-
-
-@kernel
-def late_product(
-    rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
-    x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
-):  # fmt: skip
-    """`full_product` where the hidden side has r and z alone: accumulators r z n_x, the fourth unused."""
-    _tile(
-        LATE_CANDIDATE, rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
+        cell.sides, rows, pre, pre_offset, pre_stride, start, start_offset, start_stride, table, row,
         x, x_field, x_shift, x_steps, h, h_field, h_shift, h_steps, panel, panel_offset,
     )  # fmt: skip
 
@@ -196,7 +189,7 @@ def _row_tile(
     typingctx: Any, sides: Any, n_panels: Any, pre: Any, x: Any, x_at: Any, x_steps: Any, h: Any, h_at: Any,
     h_steps: Any, panel: Any, panel_at: Any, panel_size: Any,
 ) -> Any:  # fmt: skip
-    """The code of `full_row` and its kin; `sides` and `n_panels` are literals."""
+    """The code of `row_product`; `sides` and `n_panels` are literals."""
     if not isinstance(sides, types.IntegerLiteral) or not isinstance(n_panels, types.IntegerLiteral):
         return None
     x_vectors, h_vectors = SIDES[sides.literal_value]
@@ -228,35 +221,17 @@ def _row_tile(
 
 
 @inlined_kernel
-def full_row(panels, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size):
-    """`full_product` of one row, with one panel or two at once: twice as many sums to run while each waits for itself.
+def row_product(cell, panels, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size):
+    """`product` of one row, with one panel or two at once: twice as many sums to run while each waits for itself.
 
     panels   1 or 2: from panel_at on and `panel_size` numbers further, each led by what its sums start from
     pre      written   4 vectors a panel, from the array's begin
     x, h     read      x[x_at:][:x_steps], likewise h
     """
     if panels == 2:
-        _row_tile(FULL, 2, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size)
+        _row_tile(cell.sides, 2, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size)
     else:
-        _row_tile(FULL, 1, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size)
-
-
-@inlined_kernel
-def split_row(panels, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size):
-    """`full_row` where the sides do not meet in the candidate."""
-    if panels == 2:
-        _row_tile(SPLIT_CANDIDATE, 2, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size)
-    else:
-        _row_tile(SPLIT_CANDIDATE, 1, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size)
-
-
-@inlined_kernel
-def late_row(panels, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size):
-    """`full_row` where the hidden side has r and z alone."""
-    if panels == 2:
-        _row_tile(LATE_CANDIDATE, 2, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size)
-    else:
-        _row_tile(LATE_CANDIDATE, 1, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size)
+        _row_tile(cell.sides, 1, pre, x, x_at, x_steps, h, h_at, h_steps, panel, panel_at, panel_size)
 
 
 @intrinsic

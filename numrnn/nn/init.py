@@ -27,7 +27,12 @@ def _orthogonal(rng: np.random.Generator, shape: Shape) -> Array:
 
 
 def _keras(rng: np.random.Generator, name: str, shape: Shape) -> Array:
-    """Glorot-uniform input and projection weights (Glorot & Bengio 2010), orthogonal recurrent weights, zero biases."""
+    """Glorot-uniform input and projection weights (Glorot & Bengio 2010), orthogonal recurrent weights, zero biases.
+
+    A cell's vectors are drawn as for "pytorch": Keras has no rule for them.
+    """
+    if name.startswith("weight") and len(shape) == 1:
+        return _uniform(rng, 1.0 / math.sqrt(shape[0]), shape)
     if name.startswith(("weight_ih", "weight_hr")):
         return _uniform(rng, math.sqrt(6.0 / sum(shape)), shape)
     if name.startswith("weight_hh"):

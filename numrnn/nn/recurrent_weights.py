@@ -82,10 +82,11 @@ class RecurrentWeights(Fixed, ABC):
     def _draw(self) -> dict[str, Array]:
         """Initial weights, under the names that a stack has."""
         of, rows = self.signature, self._spec.num_gates * self.hidden_size
-        directions, num_layers = of.num_directions, of.num_layers
+        directions, num_layers, n_vectors = of.num_directions, of.num_layers, len(self._spec.vectors)
         per_layer = [self.input_size, *[directions * of.output_size] * min(num_layers - 1, 1)]
         numbers = [
-            directions * (rows * (size + of.output_size + 2 * self.bias) + of.proj_size * self.hidden_size)
+            directions
+            * (rows * (size + of.output_size + 2 * self.bias) + (of.proj_size + n_vectors) * self.hidden_size)
             for size in per_layer
         ]
         total = sum(numbers[:1]) + sum(numbers[1:]) * (num_layers - 1)

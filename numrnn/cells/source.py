@@ -1,0 +1,90 @@
+"""What a user's function depends on: its source, that of the functions it calls, and the values it reads."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Iterator
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+__all__ = ["digest_of", "plain"]
+
+_KNOWN = {"numrnn", "numpy", "math", "numba"}
+"""Packages whose functions are told by their names: a digest of the compiled code has their versions."""
+
+
+class _NoSourceError(Exception):
+    """Something that has no source."""
+
+
+def digest_of(functions: dict[str, FunctionType]) -> str | None:
+    """A digest of functions by name, with all that they reach; None where something has no source to be read."""
+    try:
+        parts = [f"{name}\0{part}" for name, function in functions.items() for part in _parts(function, set())]
+    except _NoSourceError:
+        return None
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _names(code: CodeType) -> set[str]:
+    """Global names and attributes that a function's code and the functions inside it use."""
+    inner = (_names(part) for part in code.co_consts if isinstance(part, CodeType))
+    return set(code.co_names).union(*inner)
+
+
+def _reached(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """The values that a function reads by name, from outside."""
+    names = _names(function.__code__)
+    for name in sorted(names & function.__globals__.keys()):
+        value = function.__globals__[name]
+        yield name, value
+        if isinstance(value, ModuleType) and value.__name__.partition(".")[0] not in _KNOWN:
+            yield from ((f"{name}.{inner}", getattr(value, inner)) for inner in sorted(names) if hasattr(value, inner))
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        yield name, cell.cell_contents
+
+
+def _parts(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
+    if function in seen:
+        return
+    seen.add(function)
+    try:
+        yield inspect.getsource(function)
+    except (OSError, TypeError) as error:
+        raise _NoSourceError from error
+    yield repr((function.__defaults__, function.__kwdefaults__))
+    for name, value in _reached(function):
+        yield from (f"{name}={part}" for part in _value(value, seen))
+
+
+def _value(value: Any, seen: set[FunctionType]) -> Iterator[str]:
+    value = getattr(value, "py_func", value)
+    if getattr(value, "__module__", None) and value.__module__.partition(".")[0] in _KNOWN:
+        yield f"{value.__module__}.{getattr(value, '__qualname__', type(value).__name__)}"
+    elif isinstance(value, FunctionType):
+        yield from _parts(value, seen)
+    elif isinstance(value, ModuleType | BuiltinFunctionType | type | np.ufunc):
+        yield value.__name__
+    elif value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
+        yield repr(value)
+    elif isinstance(value, np.ndarray):
+        yield f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _value(part, seen)
+    else:
+        raise _NoSourceError
+
+
+def plain(function: FunctionType) -> FunctionType:
+    """The function as Python runs it, compiled functions that it calls included."""
+    compiled = {name: value.py_func for name, value in _reached(function) if hasattr(value, "py_func")}
+    if not compiled:
+        return function
+    namespace = function.__globals__ | {name: plain(value) for name, value in compiled.items()}
+    twin = FunctionType(function.__code__, namespace, function.__name__, function.__defaults__, function.__closure__)
+    twin.__kwdefaults__ = function.__kwdefaults__
+    return twin
