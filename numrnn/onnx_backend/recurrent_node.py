@@ -25,9 +25,13 @@ _COUNTS = {"RNN": (6, 2), "GRU": (6, 2), "LSTM": (8, 3)}
 
 
 class RecurrentNode:
-    """A node that has been read: `engine` is "kernels" or "numpy", `reason` why it is not the former."""
+    """A node that has been read: `engine` is "kernels" or "numpy", `reason` why it is not the former.
+
+    `position` is its place among the nodes of its graph, by which errors call a node without a name.
+    """
 
     def __init__(self, proto: Any, position: int, opset: int, head: str) -> None:
+        self.name = str(proto.name)
         self._node = Node(proto, position, opset, head)
         most = _COUNTS[self._node.op]
         if len(self._node.inputs) > most[0] or len(self._node.outputs) > most[1]:
