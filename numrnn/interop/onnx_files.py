@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import math
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numrnn._errors import explain, kind_of
+from numrnn._files import require_regular
 from numrnn.interop.onnx_scan import scan
 
 __all__ = ["MAX_BYTES", "library", "read_model", "read_tensor", "type_name"]
@@ -102,8 +102,7 @@ def type_name(kind: int) -> str:
 
 
 def _read_bytes(path: Path, head: str) -> bytes:
-    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():  # opening a pipe would wait for who writes into it
-        raise ValueError(explain(head, "it is no regular file."))
+    require_regular(head, path)
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > MAX_BYTES:
