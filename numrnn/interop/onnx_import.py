@@ -10,13 +10,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from numrnn._errors import explain
-from numrnn._types import Array
 from numrnn.cellspec import CELLS
+from numrnn.interop.assembly import dense_layer, recurrent_layer, stacked
 from numrnn.interop.onnx_files import library, read_model
 from numrnn.interop.onnx_graph import Direction, Followed, Head, follow
 from numrnn.interop.onnx_notes import Notes, read_notes
 from numrnn.interop.onnx_values import FEATURES, PIECES, Piece, Tensor
-from numrnn.nn.layers import GRU, LSTM, RNN
 from numrnn.nn.linear import Linear
 from numrnn.nn.model import SequenceModel
 from numrnn.nn.recurrent import Recurrent
@@ -110,7 +109,8 @@ class _Assembly:
         readout: Linear | None = None
         if output.pieces[0].kind == "head":
             below = self.found.heads[output.pieces[0].owner]
-            readout, readout_on = self._readout(below), self._readout_on(below.reads, top)
+            readout = dense_layer(below.weight, below.bias, below.weight.dtype)
+            readout_on = self._readout_on(below.reads, top)
             if readout_on is None:
                 raise self._unread(below)
             self._check_axes(name, output, readout_on)
@@ -185,36 +185,21 @@ class _Assembly:
         directions = [each for level in stack for each in level]
         bias = any("bias_ih" in each.weights for each in directions)
         options: dict[str, Any] = {
+            "input_size": first.weights["weight_ih"].shape[1],
+            "hidden_size": first.hidden_size,
             "num_layers": len(stack),
             "bias": bias,
             "batch_first": self.batch_first,
             "bidirectional": len(stack[0]) == 2,
             "dtype": first.weights["weight_ih"].dtype,
-            "seed": None,
         }
         if self.notes is not None and len(stack) > 1:
             options["dropout"] = self.notes.dropout[number]
-        sizes = (first.weights["weight_ih"].shape[1], first.hidden_size)
-        if first.cell == "lstm":
-            layer: Recurrent = LSTM(*sizes, **options)
-        elif first.cell in ("gru", "gru_reset_before"):
-            layer = GRU(*sizes, **options, reset_after=first.cell == "gru")
-        else:
-            layer = RNN(*sizes, **options, nonlinearity=first.cell.removeprefix("rnn_"))
-        parameters: dict[str, Array] = {}
         zeros = np.zeros(CELLS[first.cell].num_gates * first.hidden_size, first.weights["weight_ih"].dtype)
-        for number, level in enumerate(stack):
-            for each, suffix in zip(level, ("", "_reverse"), strict=False):
-                for name in ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if bias else ())):
-                    parameters[f"{name}_l{number}{suffix}"] = each.weights.get(name, zeros)
-        layer.load_state_dict(parameters)
+        biases = {"bias_ih": zeros, "bias_hh": zeros} if bias else {}
+        weights = stacked([[biases | each.weights for each in level] for level in stack])
+        layer = recurrent_layer(first.cell, weights, **options)
         return Reversed(layer) if _is_reverse(stack[0]) else layer
-
-    def _readout(self, head: Head) -> Linear:
-        out_features, in_features = head.weight.shape
-        readout = Linear(in_features, out_features, head.bias is not None, dtype=head.weight.dtype)
-        readout.load_state_dict({"weight": head.weight} | ({} if head.bias is None else {"bias": head.bias}))
-        return readout
 
     def _main_output(self, top: list[int]) -> tuple[str, Tensor]:
         """The dense layer's output, if there is one, or the top layer's steps, or the first."""

@@ -15,16 +15,15 @@ from numrnn._files import require_regular
 from numrnn.engine import memory
 from numrnn.engine.arrays import real_array
 from numrnn.interop import torch_modules
+from numrnn.interop.assembly import dense_layer, recurrent_layer
 from numrnn.interop.tensor_file import read_entries, read_tensors
 from numrnn.interop.torch_names import Parts, read_names
 from numrnn.nn.arguments import choice, flag
 from numrnn.nn.layers import GRU, LSTM, RNN
-from numrnn.nn.linear import Linear
 from numrnn.nn.model import SequenceModel
 
 __all__ = ["PICKLES", "from_torch"]
 
-_LAYERS: dict[str, Any] = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 _PICKLED = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # PyTorch's archives; bare pickles
 _KINDS = ("float16", "float32", "float64")
@@ -137,13 +136,14 @@ def _made(head: str, parts: Parts, given: dict[str, Any], arrays: Mapping[str, N
             expected = f"one of {', '.join([*_KINDS, 'bfloat16'])}"
             raise ValueError(explain(head, f"`{name}` is {array.dtype}, expected {expected}."))
     dtype = "float64" if any(array.dtype.name == "float64" for array in used.values()) else "float32"
-    recurrent = _LAYERS[layer.cell](**layer.arguments, **given, dtype=dtype)
-    recurrent.load_state_dict({name: arrays[layer.owner + name] for name in layer.names})
+    nonlinearity = given.pop("nonlinearity", "")
+    cell = f"rnn_{nonlinearity}" if nonlinearity else layer.cell.lower()
+    weights = {name: arrays[layer.owner + name] for name in layer.names}
+    recurrent = recurrent_layer(cell, weights, **layer.arguments, **given, dtype=dtype)
     if dense is None:
         return recurrent
-    readout = Linear(**dense.arguments, dtype=dtype)
-    readout.load_state_dict({name: arrays[dense.owner + name] for name in dense.names})
-    return SequenceModel(recurrent, readout)
+    of_dense = {name: arrays[dense.owner + name] for name in dense.names}
+    return SequenceModel(recurrent, dense_layer(of_dense["weight"], of_dense.get("bias"), dtype))
 
 
 def _arrays(head: str, state: Mapping[Any, Any], prefix: str = "") -> dict[str, NDArray[Any]]:
