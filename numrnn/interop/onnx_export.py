@@ -49,7 +49,7 @@ def to_onnx(
     TypeError
         No layer or model.
     ValueError
-        More than the 2 GiB that an ONNX file can hold.
+        More than the 2 GiB that an ONNX file can hold; the path of a pipe or a device.
     FileNotFoundError
         The folder does not exist.
     ImportError
