@@ -9,6 +9,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -77,13 +78,15 @@ def replace_file(path: Path, data: bytes) -> None:
     """Write into a new file beside `path`, then put it in its place; of a link, the file that it leads to."""
     path = Path(os.path.realpath(path))
     beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
+    mode = path.stat().st_mode & 0o777 if path.exists() else None
+    given = 0o666 if mode is None else mode  # the system takes away what a new file of this process may not have
     try:
-        with open(beside, "xb") as file:  # with the permissions that any new file gets
+        with open(beside, "xb", opener=partial(os.open, mode=given)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError):
-            os.chmod(beside, stat.S_IMODE(path.stat().st_mode))
+        if mode is not None:
+            os.chmod(beside, mode)
         os.replace(beside, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -99,9 +102,8 @@ def read_arrays(
     `check` is given the description and the arrays' shapes before any array is read, and raises if they are wrong.
     """
     library, _ = _safetensors(head)
-    require_regular(
-        head, path, repr(os.fspath(path))
-    )  # a file that is not there is an OSError; everything else is the file's fault
+    # a file that is not there is an OSError; everything else is the file's fault
+    require_regular(head, path, repr(os.fspath(path)))
     try:
         _check_header(path)
         with library.safe_open(path, framework="numpy") as file:

@@ -123,16 +123,19 @@ def test_a_link_stays_one_and_its_file_is_written(write, read, tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="there are no permissions of this kind")
 @every_writer
 def test_a_new_file_has_the_permissions_of_any_other_and_an_old_one_keeps_its_own(write, read, tmp_path, monkeypatch):
-    """The process's mask, which other threads rely on, is never touched."""
+    """Nor can anyone read meanwhile who may not; the process's mask, which threads rely on, is never touched."""
     path, other = tmp_path / "file", tmp_path / "other"
     monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the mask was changed"))
     other.write_bytes(b"")
     write(path)
     assert path.stat().st_mode == other.stat().st_mode
+    sync, seen = os.fsync, []
+    monkeypatch.setattr(os, "fsync", lambda file: (seen.append(stat.S_IMODE(os.fstat(file).st_mode)), sync(file)))
     for mode in (0o600, 0o644, 0o664):
         path.chmod(mode)
         write(path)
         assert stat.S_IMODE(path.stat().st_mode) == mode
+        assert seen.pop() & ~mode == 0
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
