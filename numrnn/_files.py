@@ -6,8 +6,10 @@ import contextlib
 import importlib
 import json
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,22 +18,43 @@ from numpy.typing import NDArray
 
 from numrnn._errors import explain, kind_of
 
-__all__ = ["described", "read_arrays", "read_path", "replace_file", "target_path", "write_arrays"]
+__all__ = [
+    "described",
+    "read_arrays",
+    "read_path",
+    "replace_file",
+    "require_regular",
+    "target_path",
+    "write_arrays",
+]
 
 _LONGEST_HEADER = 1 << 20  # bytes: some thousands of arrays
 
 Check: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Sequence[int]]], None]
 
 
+def require_regular(head: str, path: str | os.PathLike[str], called: str = "it") -> None:
+    """Refuse pipes, devices and sockets, which may keep a reader waiting for ever; a folder is left to `open`.
+
+    Raises OSError if there is nothing, ValueError for what is no regular file.
+    """
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError(explain(head, f"{called} is no regular file."))
+
+
 def target_path(head: str, name: str, value: object) -> Path:
-    """The path of a file to be written, in a folder that exists."""
+    """The path of a file to be written, in a folder that exists; there may be a file or nothing."""
     if not isinstance(value, str | os.PathLike):
         raise TypeError(explain(head, f"`{name}` should be a path, got {kind_of(value)}."))
     path = Path(value)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(explain(head, f"`{name}`: the folder {str(path.parent)!r} does not exist."))
+    folder = Path(os.path.realpath(path)).parent if path.is_symlink() else path.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(explain(head, f"`{name}`: the folder {str(folder)!r} does not exist."))
     if path.is_dir():
         raise IsADirectoryError(explain(head, f"`{name}`: {str(path)!r} is a folder.", "Pass the path of a file."))
+    with contextlib.suppress(FileNotFoundError):
+        require_regular(head, path, f"`{name}`: {str(path)!r}")
     return path
 
 
@@ -52,14 +75,18 @@ def write_arrays(head: str, path: Path, arrays: Mapping[str, NDArray[Any]], desc
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write into a new file beside `path`, then put it in its place."""
-    handle, beside = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
+    """Write into a new file beside `path`, then put it in its place; of a link, the file that it leads to."""
+    path = Path(os.path.realpath(path))
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
+    mode = path.stat().st_mode & 0o777 if path.exists() else None
+    given = 0o666 if mode is None else mode  # the system takes away what a new file of this process may not have
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(beside, "xb", opener=partial(os.open, mode=given)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(beside, _permissions(path))
+        if mode is not None:
+            os.chmod(beside, mode)
         os.replace(beside, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -75,7 +102,8 @@ def read_arrays(
     `check` is given the description and the arrays' shapes before any array is read, and raises if they are wrong.
     """
     library, _ = _safetensors(head)
-    os.stat(path)  # a file that is not there is an OSError; everything else is the file's fault
+    # a file that is not there is an OSError; everything else is the file's fault
+    require_regular(head, path, repr(os.fspath(path)))
     try:
         _check_header(path)
         with library.safe_open(path, framework="numpy") as file:
@@ -111,22 +139,13 @@ def _other_kind(kind: str, description: object) -> str:
 def described(head: str, path: str | os.PathLike[str]) -> object:
     """What stands where `write_arrays` puts its description; None where nothing does, or the file is no such file."""
     library, _ = _safetensors(head)
-    os.stat(path)
+    require_regular(head, path, repr(os.fspath(path)))
     try:
         _check_header(path)
         with library.safe_open(path, framework="numpy") as file:
             return (file.metadata() or {}).get("numrnn")
     except Exception:
         return None
-
-
-def _permissions(path: Path) -> int:
-    """Those of the file to be replaced, or of a new one."""
-    with contextlib.suppress(OSError):
-        return path.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
 
 
 def _safetensors(head: str) -> tuple[Any, Any]:

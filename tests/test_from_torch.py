@@ -84,7 +84,24 @@ def test_a_linear_on_top_makes_a_model(bidirectional, rng):
 def test_the_wider_type_of_all_weights_is_the_models():
     state = numrnn.GRU(2, 3).state_dict()
     assert numrnn.from_torch(state | {"bias_ih_l0": np.zeros(9)}).dtype == np.float64
-    assert numrnn.from_torch(state | {"bias_ih_l0": np.zeros(9, int)}).dtype == np.float32
+    assert numrnn.from_torch(state).dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool", "longdouble"])
+def test_weights_of_another_kind_are_refused_as_those_of_a_file_are(dtype):
+    state = numrnn.GRU(2, 3).state_dict() | {"bias_ih_l0": np.zeros(9, dtype)}
+    named = np.dtype(dtype).name
+    expected = "expected one of float16, float32, float64, bfloat16"
+    with pytest.raises(ValueError, match=f"from_torch: `bias_ih_l0` is {named}, {expected}"):
+        numrnn.from_torch(state)
+    assert (
+        numrnn.from_torch(
+            {"x." + name: value for name, value in state.items()}
+            | {"y.weight_hh_l0": state["weight_hh_l0"], "y.weight_ih_l0": state["weight_ih_l0"]},
+            prefix="y.",
+        ).dtype
+        == np.float32
+    )
 
 
 def test_weights_are_copied():

@@ -96,6 +96,15 @@ def deflated(path: Path, name: str, n_bytes: int) -> Path:
     return path
 
 
+def partly_random(path: Path) -> Path:
+    """9 times what is stored: 5 MiB that no packing makes smaller, and 40 MiB of zeros."""
+    content = np.random.default_rng(0).bytes(5 * MIB) + bytes(40 * MIB)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr(CONFIG, members(SEQUENTIAL)[CONFIG])
+        archive.writestr(WEIGHTS, content)
+    return path
+
+
 def lying(path: Path) -> Path:
     """A member that says it is small, and is not: its sizes are changed in both places where they stand."""
     deflated(path, WEIGHTS, 64 * MIB)
@@ -140,6 +149,11 @@ ARCHIVES = {
     "weights that unpack to 256 MiB": (
         lambda path: deflated(path, WEIGHTS, 256 * MIB),
         "model.weights.h5 would have 256.0 MiB, and 1.1 MiB are stored",
+    ),
+    "weights that unpack to 9 times of much": (partly_random, "would have 45.0 MiB, and 5.2 MiB are stored"),
+    "weights that unpack to as much as is allowed": (
+        lambda path: deflated(path, WEIGHTS, 32 * MIB),
+        "its model.weights.h5 cannot be read",
     ),
     "a configuration that unpacks to 64 MiB": (
         lambda path: deflated(path, CONFIG, 64 * MIB),

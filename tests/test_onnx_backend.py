@@ -202,6 +202,51 @@ def test_models_without_and_with_several_kinds_of_nodes():
     assert prepared.engines[1] == ("clipped", "numpy", "`clip` is 1")
 
 
+def graph_of(nodes, outputs, inputs=()):
+    return onnx.helper.make_graph(nodes, "graph", [vi(*each) for each in inputs], [vi(*each) for each in outputs])
+
+
+def test_nodes_inside_others_are_named_and_computed_too():
+    """Of a condition, whose branches differ, and of a function, which sets an attribute of its own; all sit inside."""
+    make = onnx.helper.make_node
+    then = graph_of([make("GRU", ["X", "W", "R"], ["", "a"], name="inner", clip=2.0)], [("a", 1, [None] * 3)])
+    other = graph_of([make("Identity", ["X"], ["x"]), make("GRU", ["x", "W", "R"], ["", "b"])], [("b", 1, [None] * 3)])
+    imports = [onnx.helper.make_opsetid("", 14), onnx.helper.make_opsetid("own", 1)]
+    turned = make("GRU", ["x", "w", "r"], ["", "h"], name="of a function", direction="reverse", linear_before_reset=1)
+    function = onnx.helper.make_function("own", "Turned", ["x", "w", "r"], ["h"], [turned], imports[:1])
+    nodes = [
+        make("If", ["flag"], ["c"], then_branch=then, else_branch=other),
+        make("GRU", ["X", "W", "R"], ["", "d"], name="top"),
+        make("Turned", ["X", "W", "R"], ["e"], domain="own"),
+    ]
+    inputs = [("X", 1, [None] * 3), ("W", 1, [None] * 3), ("R", 1, [None] * 3), ("flag", 9, [])]
+    graph = graph_of(nodes, [(name, 1, [None] * 3) for name in "cde"], inputs)
+    model = onnx.helper.make_model(graph, opset_imports=imports, functions=[function], ir_version=8)
+    prepared = prepare(model)
+    found = {name: (engine, reason) for name, engine, reason in prepared.engines}
+    kernels = ("kernels", None)
+    assert found == {"inner": ("numpy", "`clip` is 2"), "": kernels, "top": kernels, "of a function": kernels}
+    assert prepared.engine == "mixed"
+    arrays = {name: value for name, value in plain_case("GRU").arrays.items() if name in "XWR"}
+    arrays["X"] = np.concatenate([arrays["X"]] * 2)
+    clipped = make("GRU", ["X", "W", "R"], ["", "h"], clip=2.0)
+    for flag, branch in ((True, clipped), (False, nodes[1])):
+        c, d, e = prepared.run(arrays | {"flag": np.array(flag)})
+        np.testing.assert_array_equal(c, run_node(branch, arrays)[0])
+        np.testing.assert_array_equal(d, run_node(nodes[1], arrays)[0])
+        np.testing.assert_array_equal(e, run_node(turned, list(arrays.values()))[0])
+
+
+def test_errors_number_nodes_without_a_name_by_their_place_in_the_graph():
+    make = onnx.helper.make_node
+    nodes = [make("Identity", ["X"], ["x"]), make("RNN", ["x", "W", "R"], ["Y"], activations=["Sin"])]
+    inputs = [(name, 1, [None] * 3) for name in "XWR"]
+    imports = [onnx.helper.make_opsetid("", 14)]
+    model = onnx.helper.make_model(graph_of(nodes, [("Y", 1, [None] * 4)], inputs), opset_imports=imports)
+    with pytest.raises(ValueError, match=r"node number 2 \(RNN\): its attribute `activations` has 'Sin'"):
+        prepare(model)
+
+
 def test_devices():
     assert supports_device("CPU")
     assert supports_device("CPU:0")

@@ -27,9 +27,17 @@ def models(kind, num_layers, bidirectional, batch_first, bias, dtype):
     options |= {"dropout": 0.25} if num_layers > 1 else {}
     layer, width = KINDS[kind](3, 5, **options), 10 if bidirectional else 5
     yield layer
-    if not bidirectional:
-        yield numrnn.Reversed(layer)
     second, alike = numrnn.GRU(width, 4, **common), KINDS[kind](width, 5, **common, bidirectional=bidirectional)
+    turned = numrnn.Reversed(second)
+    yield numrnn.SequenceModel([layer, turned], numrnn.Linear(4, 2, bias, dtype=dtype))
+    if not bidirectional:
+        yield (turned_first := numrnn.Reversed(layer))
+        for readout_on in ("last", "every", "mean"):
+            yield numrnn.SequenceModel(turned_first, numrnn.Linear(5, 2, dtype=dtype), readout_on=readout_on)
+        yield numrnn.SequenceModel(turned_first, None)
+        yield numrnn.SequenceModel([turned_first, numrnn.Reversed(alike)], None)
+        yield numrnn.SequenceModel([turned_first, second], None, readout_on="max")
+        yield numrnn.SequenceModel([turned_first, numrnn.GRU(5, 4, **common, bidirectional=True)], None)
     for readout_on in ("mean", "max"):
         yield numrnn.SequenceModel(layer, numrnn.Linear(width, 2, bias, dtype=dtype), readout_on=readout_on)
         yield numrnn.SequenceModel([layer], None, readout_on=readout_on)
@@ -59,8 +67,9 @@ def assert_restored(model, back):
 
 
 def layers_of(model):
-    recurrent = getattr(model, "recurrent", getattr(model, "layer", model))
-    return recurrent if isinstance(recurrent, tuple) else (recurrent,)
+    recurrent = getattr(model, "recurrent", model)
+    parts = recurrent if isinstance(recurrent, tuple) else (recurrent,)
+    return tuple(getattr(part, "layer", part) for part in parts)
 
 
 def random_call(model, rng, shape, *, with_state):
@@ -178,7 +187,7 @@ LSTM = numrnn.LSTM(4, 8)
 NOT_WRITTEN = {
     "proj_size=3": numrnn.LSTM(4, 8, proj_size=3),
     "learn_initial_state=True": numrnn.SequenceModel(LSTM, None, learn_initial_state=True),
-    "keep_order=False": numrnn.Reversed(LSTM, keep_order=False),
+    "keep_order=False": numrnn.SequenceModel(numrnn.Reversed(LSTM, keep_order=False), None),
 }
 
 

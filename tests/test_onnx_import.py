@@ -117,6 +117,27 @@ def test_a_node_from_the_end_is_a_reversed_layer(rng):
     assert_predicts_the_same(model, loaded, rng.standard_normal((5, 2, 3)).astype(np.float32))
 
 
+def test_nodes_from_both_ends_above_each_other_are_a_model_with_reversed_layers(rng):
+    """Two from the end are one layer; the others stand alone, and the head reads the last state of one of them."""
+    graph = Graph()
+    y = graph("Squeeze", graph.node("RNN", "x")[0], [1])
+    for _ in range(2):
+        y = graph("Squeeze", graph.node("RNN", y, features=4, direction="reverse")[0], [1])
+    y, _ = graph.node("RNN", y, features=4, direction="bidirectional")
+    model = graph.model(graph("Reshape", graph("Transpose", y, perm=[0, 2, 1, 3]), [0, 0, 8]))
+    loaded = numrnn.from_onnx(model)
+    layers = "[RNN(input_size=3, hidden_size=4), Reversed(RNN(input_size=4, hidden_size=4, num_layers=2)), "
+    layers += "RNN(input_size=4, hidden_size=4, bidirectional=True)]"
+    assert repr(loaded) == f"SequenceModel({layers}, None, readout_on='every')"
+    assert_predicts_the_same(model, loaded, rng.standard_normal((5, 2, 3)).astype(np.float32))
+    graph = Graph()
+    y, h_n = graph.node("GRU", "x", direction="reverse")
+    model = graph.model(graph("Gemm", graph("Squeeze", h_n, [0]), np.ones((4, 2), np.float32)))
+    loaded = numrnn.from_onnx(model)
+    assert repr(loaded).startswith("SequenceModel(Reversed(GRU(input_size=3, hidden_size=4, reset_after=False")
+    assert_predicts_the_same(model, loaded, rng.standard_normal((5, 2, 3)).astype(np.float32))
+
+
 def test_nodes_of_different_kinds_are_a_list_of_layers(rng):
     graph = Graph()
     y, *_ = graph.node("LSTM", "x")

@@ -104,14 +104,11 @@ def time_is_batch():
     return graph.model(y)
 
 
-def reverse_in_a_model():
-    return with_head(lambda g, y: g("MatMul", y, ones(4, 2)), direction="reverse")
-
-
-def reverse_on_forward():
+def directions_of_two_kinds():
     graph = Graph()
     y, _ = graph.node("RNN", "x")
-    return graph.model(graph.node("RNN", graph("Squeeze", y, [1]), features=4, direction="reverse")[0])
+    other, _ = graph.node("GRU", "x", direction="reverse")
+    return graph.model(graph("Concat", graph("Squeeze", y, [1]), graph("Squeeze", other, [1]), axis=2))
 
 
 def renamed(first, second):
@@ -291,8 +288,7 @@ REFUSED = {
     ),
     "lower output": (lower_output, "is none that a layer has: steps of a lower layer, or of one direction."),
     "time is batch": (time_is_batch, "(RNN): it takes for time what is batch to the nodes before."),
-    "reverse in a model": (reverse_in_a_model, GRU + "attribute `direction` is reverse, and models read forward or in"),
-    "reverse on forward": (reverse_on_forward, "(RNN): it differs in kind, size or direction from what it is joined"),
+    "directions of two kinds": (directions_of_two_kinds, "it differs in kind or size from what it is joined with"),
     "direction": (
         lambda: plain(direction="both"),
         LSTM + "attribute `direction` is 'both', and what exists is forward",

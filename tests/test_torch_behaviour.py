@@ -281,6 +281,31 @@ def test_threads_are_the_fewer_of_both_settings(monkeypatch):
     assert torch.equal(*outputs)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # PyTorch's own tables of forward mode
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("which", ["x", "h_0", "c_0", "weight_hh_l0"])
+def test_a_tangent_is_refused_and_never_lost(which, frozen):
+    """By forward_ad and by torch.func, recorded or not; without a tangent, a module runs inside a level too."""
+    module = numrnn.torch.LSTM(2, 3).requires_grad_(not frozen)
+    tensors = {"x": torch.ones(4, 1, 2), "h_0": torch.ones(1, 1, 3), "c_0": torch.ones(1, 1, 3)}
+    tensors["weight_hh_l0"] = module.weight_hh_l0.detach().clone()
+
+    def output(value):
+        given = tensors | {which: value}
+        weights = {"weight_hh_l0": given["weight_hh_l0"]}
+        return torch.func.functional_call(module, weights, (given["x"], (given["h_0"], given["c_0"])))[0]
+
+    value = tensors[which]
+    with torch.autograd.forward_ad.dual_level():
+        expected = output(value)
+        with pytest.raises(NotImplementedError, match=r"a tensor has a tangent, and forward-mode .* not supported"):
+            output(torch.autograd.forward_ad.make_dual(value, torch.ones_like(value)))
+    torch.testing.assert_close(expected, output(value), rtol=0, atol=0)
+    for transform in (torch.func.jacfwd, torch.func.jacrev, torch.func.vmap):
+        with pytest.raises(NotImplementedError, match=r"inside a transform of torch\.func, and forward-mode \(jvp\)"):
+            transform(output)(value)
+
+
 def test_several_python_threads_share_a_module():
     """With weights that are packed anew meanwhile."""
     _, ours = pair("LSTM", 3, 8, num_layers=2)

@@ -50,7 +50,7 @@ def describe(model: HasParameters) -> dict[str, Any]:
 
 
 def make(description: object, shapes: Mapping[str, Sequence[int]]) -> HasParameters:
-    """Return the model described, with weights of its own, which the caller replaces.
+    """Return the model described, without weights, which the caller loads.
 
     `shapes` are those of the arrays that hold its weights: what is larger than all of them is refused before anything
     is made. Raises ValueError, or what a constructor raises.
@@ -72,7 +72,7 @@ def _make(description: object, most: tuple[int, int], arrays: int, depth: int) -
     if isinstance(name, str) and made is not None:
         _check_names(name, given, [argument for argument, _ in arguments(made)])
         _check_sizes(name, given, most, arrays)
-        return made(**given)
+        return made._blank(**given)
     if name == "Reversed":
         _check_names(name, given, ["layer", "keep_order"])
         return Reversed(_make(given["layer"], most, arrays, depth - 1), keep_order=given["keep_order"])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import io
 import json
+import shutil
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from numrnn._errors import explain
+from numrnn._files import require_regular
 from numrnn.engine.memory import readable
 from numrnn.interop.keras_errors import said, shown
 
@@ -23,11 +25,12 @@ _MOST_DIRECTORY = 2**20
 _MOST_CONFIG = 2**21
 """Bytes of a configuration; as Python objects it takes up to thirty times that."""
 
-_FREE, _MOST_EXPANSION = 2**25, 10
-"""Bytes that any member may have, and how many times its stored size a larger one may have."""
+_MOST_MORE, _PIECE = 2**25, 2**20
+"""Bytes that a member may have more than are stored, so that memory stays near the file's size; how many are unpacked
+at a time."""
 
 
-def read_archive(head: str, path: Path) -> tuple[dict[str, Any], bytes]:
+def read_archive(head: str, path: Path) -> tuple[dict[str, Any], io.BytesIO]:
     """Return the configuration and the HDF5 file of the weights; nothing is unpacked to disk.
 
     Raises
@@ -40,6 +43,7 @@ def read_archive(head: str, path: Path) -> tuple[dict[str, Any], bytes]:
     if path.is_dir():
         advice = 'A model saved as a folder is saved again as one file by model.save("model.keras").'
         raise IsADirectoryError(explain(head, "it is a folder.", advice))
+    require_regular(head, path)
     with path.open("rb", buffering=0) as raw:
         if raw.read(8) == b"\x89HDF\r\n\x1a\n":
             _refuse_hdf5(head, path)
@@ -48,7 +52,7 @@ def read_archive(head: str, path: Path) -> tuple[dict[str, Any], bytes]:
             with _Directory(raw) as source, zipfile.ZipFile(source) as archive:
                 source.bounded = False
                 members = _members(archive)
-                config = json.loads(_read(archive, members, _CONFIG))
+                config = json.loads(_read(archive, members, _CONFIG).getbuffer().tobytes())
                 if not isinstance(config, dict):
                     raise ValueError(f"{_CONFIG} holds no object, but a {type(config).__name__}")
                 return config, _read(archive, members, _WEIGHTS)
@@ -87,7 +91,7 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     return members
 
 
-def _read(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str) -> bytes:
+def _read(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str) -> io.BytesIO:
     """One member's bytes, once its sizes are found to be honest."""
     if name not in members:
         raise ValueError(f"it has no {name}")
@@ -100,10 +104,17 @@ def _read(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: s
     declared, stored = member.file_size, min(member.compress_size, end)  # what it claims, and what there can be
     if name == _CONFIG and declared > _MOST_CONFIG:
         raise ValueError(f"{name} has {readable(declared)}, over {readable(_MOST_CONFIG)}")
-    if declared > max(_FREE, _MOST_EXPANSION * stored):
+    if declared > stored + _MOST_MORE:
         raise ValueError(f"{name} would have {readable(declared)}, and {readable(stored)} are stored")
+    found = io.BytesIO()
+    found.seek(max(declared - 1, 0))
+    found.write(bytes(min(declared, 1)))  # all of its memory at once: what grows takes more
+    found.seek(0)
     with archive.open(member) as file:
-        return file.read()
+        shutil.copyfileobj(file, found, _PIECE)
+    if found.tell() != declared:
+        raise ValueError(f"{name} has {found.tell()} bytes, and should have {declared}")
+    return found
 
 
 def _refuse_hdf5(head: str, path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,11 +30,10 @@ class Weights(Protocol):
 class Form:
     """What makes a layer; layers of one form can be one stack."""
 
-    made_by: str
+    cell: str
     hidden_size: int
     bias: bool
     bidirectional: bool
-    options: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,6 @@ class _Cell:
     """One direction, as its configuration says."""
 
     form: Form
-    cell: str
     backwards: bool
     every: bool
     stateful: bool
@@ -93,7 +91,7 @@ def read_recurrent(layer: Settings, weights: Weights) -> RecurrentLayer:
         layer.refuse(f"its directions read {sizes[0]} and {sizes[1]} features.")
     form = cell.form
     if len(groups) == 2:
-        form = Form(form.made_by, form.hidden_size, form.bias, True, form.options)
+        form = replace(form, bidirectional=True)
     return RecurrentLayer(
         layer.name, form, sizes[0], cell.backwards, cell.every, cell.stateful, tuple(converted)
     )  # fmt: skip
@@ -140,25 +138,19 @@ def _read_both(layer: Settings) -> _Cell:
 
 def _read_cell(layer: Settings) -> _Cell:
     """The configuration of a SimpleRNN, LSTM or GRU."""
-    options: tuple[tuple[str, Any], ...] = ()
     if layer.kind == "SimpleRNN":
-        made_by, nonlinearity = "RNN", layer.activation("activation", "tanh", "relu")
-        cell, options = f"rnn_{nonlinearity}", (("nonlinearity", nonlinearity),)
+        cell = f"rnn_{layer.activation('activation', 'tanh', 'relu')}"
     else:
-        made_by = cell = layer.kind
+        cell = layer.kind.lower()
         layer.activation("activation", "tanh")
         layer.activation("recurrent_activation", "sigmoid")
-        if layer.kind == "GRU":
-            reset_after = layer.flag("reset_after", True)
-            cell, options = "gru" if reset_after else "gru_reset_before", (("reset_after", reset_after),)
-        else:
-            cell = "lstm"
+        if cell == "gru" and not layer.flag("reset_after", True):
+            cell = "gru_reset_before"
     if layer.flag("time_major", False):
         layer.refuse("`time_major` is true.", "Only layers of (batch, time, features) can be loaded.")
     layer.flag("return_state", False)  # the states are there in any case; a graph that reads them is no chain
     read = _Cell(
-        Form(made_by, layer.count("units"), layer.flag("use_bias", True), False, options),
-        cell,
+        Form(cell, layer.count("units"), layer.flag("use_bias", True), False),
         layer.flag("go_backwards", False),
         layer.flag("return_sequences", False),
         layer.flag("stateful", False),
@@ -169,7 +161,7 @@ def _read_cell(layer: Settings) -> _Cell:
 
 def _convert(layer: Settings, cell: _Cell, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """One direction's kernel, recurrent kernel and bias under our names, in our shapes."""
-    spec, H = CELLS[cell.cell], cell.form.hidden_size
+    spec, H = CELLS[cell.form.cell], cell.form.hidden_size
     order = list(spec.gate_order["keras"])
     rows = spec.num_gates * H
     kernel, recurrent, *bias = arrays
@@ -186,9 +178,9 @@ def _convert(layer: Settings, cell: _Cell, arrays: Sequence[NDArray[Any]]) -> di
     converted = {"weight_ih": ours(kernel.T), "weight_hh": ours(recurrent.T)}
     if bias:
         (both,) = bias
-        shape = (2, rows) if cell.cell == "gru" else (rows,)
+        shape = (2, rows) if cell.form.cell == "gru" else (rows,)
         if both.shape != shape:
             layer.refuse(f"its bias has shape {both.shape}, expected {shape} by `units`={H}.")
-        of_input, of_hidden = both if cell.cell == "gru" else (both, np.zeros_like(both))
+        of_input, of_hidden = both if cell.form.cell == "gru" else (both, np.zeros_like(both))
         converted |= {"bias_ih": ours(of_input), "bias_hh": ours(of_hidden)}
     return converted

@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 
 from numrnn._errors import explain
+from numrnn.interop.assembly import dense_layer, recurrent_layer, stacked
 from numrnn.interop.keras_config import Settings
 from numrnn.interop.keras_errors import shown
 from numrnn.interop.keras_layers import RECURRENT, DenseLayer, RecurrentLayer, Weights, read_dense, read_recurrent
 from numrnn.nn.layers import GRU, LSTM, RNN
-from numrnn.nn.linear import Linear
 from numrnn.nn.model import SequenceModel
 from numrnn.nn.reversed import Reversed
 
 __all__ = ["build"]
 
-_MADE_BY: dict[str, type[RNN | LSTM | GRU]] = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
 
 _OF_TRAINING = {
     "ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise", "SpatialDropout1D",
@@ -181,11 +180,7 @@ def _assemble(chain: _Chain) -> RNN | LSTM | GRU | Reversed | SequenceModel:
         return layers[0]
     readout = None
     if chain.dense is not None:
-        out_features, in_features = chain.dense.weight.shape
-        readout = Linear(in_features, out_features, chain.dense.bias is not None, dtype=dtype)
-        readout.load_state_dict(
-            {"weight": chain.dense.weight} | ({} if chain.dense.bias is None else {"bias": chain.dense.bias})
-        )
+        readout = dense_layer(chain.dense.weight, chain.dense.bias, dtype)
     readout_on = chain.pool or ("every" if top.every else "last")
     return SequenceModel(layers if len(layers) > 1 else layers[0], readout, readout_on=readout_on)
 
@@ -194,22 +189,15 @@ def _stack(layers: Sequence[RecurrentLayer], dtype: np.dtype[Any]) -> RNN | LSTM
     """Layers of one form as one of ours; one that goes backwards stands alone."""
     first = layers[0]
     form = first.form
-    made = _MADE_BY[form.made_by](
-        first.input_size,
-        form.hidden_size,
+    made = recurrent_layer(
+        form.cell,
+        stacked([layer.weights for layer in layers]),
+        input_size=first.input_size,
+        hidden_size=form.hidden_size,
         num_layers=len(layers),
         bias=form.bias,
         batch_first=True,
         bidirectional=form.bidirectional,
         dtype=dtype,
-        **dict(form.options),
-    )
-    made.load_state_dict(
-        {
-            f"{name}_l{k}{suffix}": array
-            for k, layer in enumerate(layers)
-            for suffix, each in zip(("", "_reverse"), layer.weights, strict=False)
-            for name, array in each.items()
-        }
     )
     return Reversed(made, keep_order=False) if first.backwards else made

@@ -31,7 +31,7 @@ def h5py_for(head: str) -> Any:
         raise ImportError(f'{head}: files of Keras need h5py: pip install "numrnn[keras]"') from error
 
 
-def read_weights(head: str, data: bytes) -> dict[str, NDArray[Any]]:
+def read_weights(head: str, data: io.BytesIO) -> dict[str, NDArray[Any]]:
     """Return the arrays of all layers by path, `lstm_1/cell/vars/0`.
 
     ValueError for what is no plain array of numbers inside the file. Attributes are not read: they may refer to text of
@@ -39,11 +39,11 @@ def read_weights(head: str, data: bytes) -> dict[str, NDArray[Any]]:
     """
     h5py = h5py_for(head)
     try:
-        with h5py.File(io.BytesIO(data), "r") as file:
+        with h5py.File(data, "r") as file:
             root = next((name for name in _ROOTS if name in file), None)
             if root is None:
                 raise ValueError("it has no group `layers`")
-            return _Reader(h5py, len(data)).read(file, root)
+            return _Reader(h5py, data.getbuffer().nbytes).read(file, root)
     except Exception as error:  # of damaged files h5py says so in a dozen types
         raise ValueError(explain(head, f"its model.weights.h5 cannot be read: {said(error)}.")) from error
 

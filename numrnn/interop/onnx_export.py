@@ -21,7 +21,7 @@ from numrnn.nn.arguments import flag, not_yet
 from numrnn.nn.linear import Linear
 from numrnn.nn.model import SequenceModel
 from numrnn.nn.recurrent import Recurrent
-from numrnn.nn.reversed import Reversed
+from numrnn.nn.reversed import AnyLayer, Reversed
 
 __all__ = ["to_onnx"]
 
@@ -36,8 +36,8 @@ def to_onnx(
 
     Parameters
     ----------
-    model : RNN, LSTM, GRU, SequenceModel, or Reversed with keep_order=True
-        Without projection; a model's initial state is not learned.
+    model : RNN, LSTM, GRU, Reversed or SequenceModel
+        Without projection; Reversed with keep_order=True, alone or in a model, whose initial state is not learned.
     path : path
         The file; an older one is replaced at once or, if anything fails, not at all.
     with_state : bool
@@ -50,7 +50,7 @@ def to_onnx(
     TypeError
         No layer or model.
     ValueError
-        More than the 2 GiB that an ONNX file can hold.
+        More than the 2 GiB that an ONNX file can hold; the path of a pipe or a device.
     FileNotFoundError
         The folder does not exist.
     ImportError
@@ -75,7 +75,8 @@ def to_onnx(
     target = target_path(_HEAD, "path", path)
     with_state = flag(_HEAD, "with_state", with_state)
     onnx = library(_HEAD)
-    layers, readout, readout_on = _parts(model)
+    parts, readout, readout_on = _parts(model)
+    layers = [part.layer if isinstance(part, Reversed) else part for part in parts]
     numbers = sum(array.nbytes for array in model.parameters.values())
     if numbers > MAX_BYTES - 2**20:
         raise ValueError(explain(_HEAD, f"the model has {numbers} bytes, and an ONNX file holds {MAX_BYTES} at most."))
@@ -85,9 +86,9 @@ def to_onnx(
     listed = isinstance(model, SequenceModel) and isinstance(model.recurrent, tuple)
     states: list[tuple[str, list[str], Recurrent]] = []
     last = ""
-    for k, layer in enumerate(layers):
+    for k, (part, layer) in enumerate(zip(parts, layers, strict=True)):
         suffix = f"_{k}" if listed else ""
-        x, final, last = writer.layer(layer, x, suffix, with_state=with_state, reverse=isinstance(model, Reversed))
+        x, final, last = writer.layer(layer, x, suffix, with_state=with_state, reverse=isinstance(part, Reversed))
         states += [(f"{name}_n{suffix}", values, layer) for name, values in final.items()]
     if readout_on == "every":
         writer.output_every(x, readout, layers[-1])
@@ -101,35 +102,32 @@ def to_onnx(
     replace_file(target, written.SerializeToString())
 
 
-def _parts(model: object) -> tuple[Sequence[Recurrent], Linear | None, str]:
+def _parts(model: object) -> tuple[Sequence[AnyLayer], Linear | None, str]:
     """The layers, the head and what it reads; raises for what cannot be written."""
     readout, readout_on = None, "every"
+    parts: Sequence[AnyLayer]
     if isinstance(model, SequenceModel):
-        given = model.recurrent if isinstance(model.recurrent, tuple) else (model.recurrent,)
-        layers = tuple(layer for layer in given if isinstance(layer, Recurrent))
-        if len(layers) < len(given):
-            reason = "layers of a model run from the begin"
-            raise not_yet(_HEAD, "a Reversed layer in a model", reason, "Write the Reversed layer alone.")
+        parts = model.recurrent if isinstance(model.recurrent, tuple) else (model.recurrent,)
         readout, readout_on = model.readout, model.readout_on
         if model.learn_initial_state:
             reason = "an initial state is zero or an input of the graph"
             raise not_yet(_HEAD, "learn_initial_state=True", reason, "Pass the state to a model without it.")
-    elif isinstance(model, Reversed):
-        if not model.keep_order:
-            raise not_yet(_HEAD, "keep_order=False", "ONNX has outputs in order of time", "Pass keep_order=True.")
-        layers = (model.layer,)
-    elif isinstance(model, Recurrent):
-        layers = (model,)
+    elif isinstance(model, Recurrent | Reversed):
+        parts = (model,)
     else:
         expected = "an RNN, LSTM, GRU, Reversed or SequenceModel"
         raise TypeError(explain(_HEAD, f"`model` should be {expected}, got {kind_of(model)}."))
-    for layer in layers:
+    for part in parts:
+        layer = part.layer if isinstance(part, Reversed) else part
         if isinstance(layer, OwnCell):
             raise not_yet(_HEAD, f"the cell {type(layer).__name__}", "ONNX has operators for RNN, LSTM and GRU alone")
-        if layer.signature.proj_size:
+        if isinstance(part, Reversed) and not part.keep_order:
+            reason = "a reverse node of ONNX gives its steps in order of time"
+            raise not_yet(_HEAD, "keep_order=False", reason, "Pass keep_order=True, if the order of the steps is free.")
+        if part.signature.proj_size:
             reason = "ONNX's LSTM has no projection"
-            raise not_yet(_HEAD, f"proj_size={layer.signature.proj_size}", reason)
-    return layers, readout, readout_on
+            raise not_yet(_HEAD, f"proj_size={part.signature.proj_size}", reason)
+    return parts, readout, readout_on
 
 
 class _Writer:

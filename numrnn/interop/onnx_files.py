@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import math
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numrnn._errors import explain, kind_of
+from numrnn._files import require_regular
 from numrnn.interop.onnx_scan import scan
 
-__all__ = ["MAX_BYTES", "library", "read_model", "read_tensor", "type_name"]
+__all__ = ["MAX_BYTES", "library", "read_model", "read_tensor"]
 
 _MOST_AXES = 32
 MAX_BYTES = 2**31 - 1
@@ -73,8 +73,8 @@ def read_tensor(tensor: Any, head: str) -> NDArray[Any]:
     kind, sizes = tensor.data_type, tuple(tensor.dims)
     what = f"tensor {tensor.name!r}"
     if kind not in _DTYPES:
-        held = ", ".join(type_name(each) for each in _DTYPES)
-        raise ValueError(explain(head, f"{what} holds {type_name(kind)}, and what is read is {held}."))
+        held = ", ".join(_type_name(each) for each in _DTYPES)
+        raise ValueError(explain(head, f"{what} holds {_type_name(kind)}, and what is read is {held}."))
     _refuse_external(tensor, head)
     if tensor.HasField("segment"):
         raise ValueError(explain(head, f"{what} is a segment of a tensor, which is not read."))
@@ -93,7 +93,7 @@ def read_tensor(tensor: Any, head: str) -> NDArray[Any]:
     return array
 
 
-def type_name(kind: int) -> str:
+def _type_name(kind: int) -> str:
     """The name of an element type of ONNX."""
     try:
         return str(library("onnx").TensorProto.DataType.Name(kind))
@@ -102,8 +102,7 @@ def type_name(kind: int) -> str:
 
 
 def _read_bytes(path: Path, head: str) -> bytes:
-    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():  # opening a pipe would wait for who writes into it
-        raise ValueError(explain(head, "it is no regular file."))
+    require_regular(head, path)
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > MAX_BYTES:

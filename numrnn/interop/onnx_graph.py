@@ -15,7 +15,7 @@ from numrnn.cellspec import CELLS
 from numrnn.interop.onnx_files import read_tensor
 from numrnn.interop.onnx_node import Node
 from numrnn.interop.onnx_operators import MOVES
-from numrnn.interop.onnx_recurrence import OPERATORS, from_onnx_order, read_recurrence
+from numrnn.interop.onnx_recurrence import OPERATORS, direction_weights, read_recurrence
 from numrnn.interop.onnx_unrolled import rolled
 from numrnn.interop.onnx_values import FEATURES, PIECES, Piece, Tensor, Value, Zeros
 
@@ -255,10 +255,7 @@ class _Follower:
         spec, first = CELLS[cell], len(self.found.directions)
         self._allow((w.size + r.size), node)
         for k, reverse in enumerate(known.directions):
-            weights = {"weight_ih": from_onnx_order(spec, w[k]), "weight_hh": from_onnx_order(spec, r[k])}
-            if b is not None:
-                weights["bias_ih"] = from_onnx_order(spec, b[k, :rows])
-                weights["bias_hh"] = from_onnx_order(spec, b[k, rows:])
+            weights = direction_weights(spec, w[k], r[k], None if b is None else b[k])
             state = tuple(each[k] for each in states[: len(spec.states)])
             self.found.directions.append(Direction(node, cell, reverse, weights, reads, state))
         sizes = tuple((atom, reads.atom_size(atom)) for atom in (time, batch))

@@ -10,17 +10,16 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from numrnn._errors import explain
-from numrnn._types import Array
 from numrnn.cellspec import CELLS
+from numrnn.interop.assembly import dense_layer, recurrent_layer, stacked
 from numrnn.interop.onnx_files import library, read_model
 from numrnn.interop.onnx_graph import Direction, Followed, Head, follow
 from numrnn.interop.onnx_notes import Notes, read_notes
 from numrnn.interop.onnx_values import FEATURES, PIECES, Piece, Tensor
-from numrnn.nn.layers import GRU, LSTM, RNN
 from numrnn.nn.linear import Linear
 from numrnn.nn.model import SequenceModel
 from numrnn.nn.recurrent import Recurrent
-from numrnn.nn.reversed import Reversed
+from numrnn.nn.reversed import AnyLayer, Reversed
 
 __all__ = ["from_onnx"]
 
@@ -47,7 +46,7 @@ def from_onnx(source: str | os.PathLike[str] | Any) -> Recurrent | Reversed | Se
     RNN, LSTM or GRU
         If the graph's outputs are those of a layer: all steps, last states, or both.
     Reversed
-        If the only node has direction="reverse".
+        If the nodes of that layer have direction="reverse".
     SequenceModel
         With a dense head, or if the first output is the last step, or if the layers differ.
 
@@ -110,7 +109,8 @@ class _Assembly:
         readout: Linear | None = None
         if output.pieces[0].kind == "head":
             below = self.found.heads[output.pieces[0].owner]
-            readout, readout_on = self._readout(below), self._readout_on(below.reads, top)
+            readout = dense_layer(below.weight, below.bias, below.weight.dtype)
+            readout_on = self._readout_on(below.reads, top)
             if readout_on is None:
                 raise self._unread(below)
             self._check_axes(name, output, readout_on)
@@ -122,12 +122,8 @@ class _Assembly:
                 self._check_axes(name, output, readout_on)
         self._check_outputs(name, top, is_read=readout_on is not None)
         readout_on = readout_on or "every"
-        is_reverse = _is_reverse(levels[0])
         if len(layers) == 1 and readout is None and readout_on == "every" and not (self.notes and self.notes.is_model):
-            return Reversed(layers[0]) if is_reverse else layers[0]
-        if is_reverse:
-            problem = "its attribute `direction` is reverse, and models read forward or in both directions."
-            raise levels[0][0].node.refusal(problem)
+            return layers[0]
         listed = layers if len(layers) > 1 or (self.notes and self.notes.is_list) else layers[0]
         return SequenceModel(listed, readout, readout_on=readout_on)
 
@@ -146,8 +142,8 @@ class _Assembly:
                 node = directions[(found or left)[-1]].node
                 raise node.refusal("it is no part of one stack: it reads not what the layer below gives, or not alone.")
             level_cells = {(directions[k].cell, directions[k].hidden_size) for k in found}
-            if len(level_cells) > 1 or (levels and (reverse == [True]) != (_is_reverse(levels[-1]))):
-                problem = "it differs in kind, size or direction from what it is joined with."
+            if len(level_cells) > 1:
+                problem = "it differs in kind or size from what it is joined with."
                 raise directions[found[-1]].node.refusal(problem)
             levels.append([directions[k] for k in found])
             left = [k for k in left if k not in found]
@@ -184,41 +180,26 @@ class _Assembly:
                     problem = "its initial state is not its own row of the same input as those of the nodes around."
                     raise directions[-1].node.refusal(problem, "Rows are in the order of the nodes, forward first.")
 
-    def _layer(self, stack: list[Level], number: int) -> Recurrent:
+    def _layer(self, stack: list[Level], number: int) -> AnyLayer:
         first = stack[0][0]
         directions = [each for level in stack for each in level]
         bias = any("bias_ih" in each.weights for each in directions)
         options: dict[str, Any] = {
+            "input_size": first.weights["weight_ih"].shape[1],
+            "hidden_size": first.hidden_size,
             "num_layers": len(stack),
             "bias": bias,
             "batch_first": self.batch_first,
             "bidirectional": len(stack[0]) == 2,
             "dtype": first.weights["weight_ih"].dtype,
-            "seed": None,
         }
         if self.notes is not None and len(stack) > 1:
             options["dropout"] = self.notes.dropout[number]
-        sizes = (first.weights["weight_ih"].shape[1], first.hidden_size)
-        if first.cell == "lstm":
-            layer: Recurrent = LSTM(*sizes, **options)
-        elif first.cell in ("gru", "gru_reset_before"):
-            layer = GRU(*sizes, **options, reset_after=first.cell == "gru")
-        else:
-            layer = RNN(*sizes, **options, nonlinearity=first.cell.removeprefix("rnn_"))
-        parameters: dict[str, Array] = {}
         zeros = np.zeros(CELLS[first.cell].num_gates * first.hidden_size, first.weights["weight_ih"].dtype)
-        for number, level in enumerate(stack):
-            for each, suffix in zip(level, ("", "_reverse"), strict=False):
-                for name in ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if bias else ())):
-                    parameters[f"{name}_l{number}{suffix}"] = each.weights.get(name, zeros)
-        layer.load_state_dict(parameters)
-        return layer
-
-    def _readout(self, head: Head) -> Linear:
-        out_features, in_features = head.weight.shape
-        readout = Linear(in_features, out_features, head.bias is not None, dtype=head.weight.dtype)
-        readout.load_state_dict({"weight": head.weight} | ({} if head.bias is None else {"bias": head.bias}))
-        return readout
+        biases = {"bias_ih": zeros, "bias_hh": zeros} if bias else {}
+        weights = stacked([[biases | each.weights for each in level] for level in stack])
+        layer = recurrent_layer(first.cell, weights, **options)
+        return Reversed(layer) if _is_reverse(stack[0]) else layer
 
     def _main_output(self, top: list[int]) -> tuple[str, Tensor]:
         """The dense layer's output, if there is one, or the top layer's steps, or the first."""
@@ -285,7 +266,7 @@ def _kind(level: Sequence[Direction]) -> tuple[Any, ...]:
     """What levels of one layer of ours have in common."""
     first = level[0]
     sources = tuple(piece.source if piece else None for piece in first.state)
-    return first.cell, first.hidden_size, len(level), sources
+    return first.cell, first.hidden_size, [each.reverse for each in level], sources
 
 
 def _named(piece: Piece) -> str:

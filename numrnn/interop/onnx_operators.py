@@ -10,21 +10,21 @@ import numpy as np
 from numrnn.interop.onnx_node import Node
 from numrnn.interop.onnx_values import FEATURES, PIECES, Dim, Group, Tensor, Value, Zeros
 
-__all__ = ["MOVES", "Allow", "integers"]
+__all__ = ["MOVES"]
 
-Allow: TypeAlias = Callable[[int, Node], None]
+_Allow: TypeAlias = Callable[[int, Node], None]
 """Raises if a constant of so many numbers would be more than the file can mean."""
 _ALL = 2**31 - 1
 
 
-def integers(node: Node, value: Value | None, what: str) -> list[int]:
+def _integers(node: Node, value: Value | None, what: str) -> list[int]:
     """Read an input that must be constant integers."""
     if not isinstance(value, np.ndarray) or not all(isinstance(each, int | np.integer) for each in value.reshape(-1)):
         raise node.refusal(f"its {what} are not constant integers.")
     return [int(each) for each in value.reshape(-1)]
 
 
-def _transpose(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
+def _transpose(node: Node, values: Sequence[Value | None], allow: _Allow) -> list[Value]:
     value, order = values[0], node.integers("perm")
     rank = _rank(value)
     order = list(range(rank))[::-1] if order is None else order
@@ -36,7 +36,7 @@ def _transpose(node: Node, values: Sequence[Value | None], allow: Allow) -> list
     return [value.transpose(order)]
 
 
-def _squeeze(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
+def _squeeze(node: Node, values: Sequence[Value | None], allow: _Allow) -> list[Value]:
     value = values[0]
     axes = _axes(node, values)
     rank = _rank(value)
@@ -52,7 +52,7 @@ def _squeeze(node: Node, values: Sequence[Value | None], allow: Allow) -> list[V
     return [np.squeeze(value, None if axes is None else tuple(axes))]
 
 
-def _unsqueeze(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
+def _unsqueeze(node: Node, values: Sequence[Value | None], allow: _Allow) -> list[Value]:
     value, axes = values[0], _axes(node, values)
     if axes is None:
         raise node.refusal("it has no axes.")
@@ -65,7 +65,7 @@ def _unsqueeze(node: Node, values: Sequence[Value | None], allow: Allow) -> list
     return [np.expand_dims(value, tuple(axes))]
 
 
-def _reshape(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
+def _reshape(node: Node, values: Sequence[Value | None], allow: _Allow) -> list[Value]:
     value, target = values[0], values[1] if len(values) > 1 else None
     zero_is_zero = node.integer("allowzero", 0)
     if not isinstance(target, np.ndarray) or target.ndim != 1 or len(target) > 16:
@@ -88,10 +88,10 @@ def _reshape(node: Node, values: Sequence[Value | None], allow: Allow) -> list[V
     return [value.reshape([int(dim) for dim in wanted])]
 
 
-def _gather(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
+def _gather(node: Node, values: Sequence[Value | None], allow: _Allow) -> list[Value]:
     value, indices = values[0], values[1]
     axis = _axis(node, node.integer("axis", 0), _rank(value))
-    chosen = integers(node, indices, "indices")
+    chosen = _integers(node, indices, "indices")
     assert isinstance(indices, np.ndarray)
     if isinstance(value, Tensor):
         if indices.ndim > 1:
@@ -102,14 +102,14 @@ def _gather(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Va
     return [np.asarray(np.take(value, indices.astype(np.int64), axis))]
 
 
-def _slice(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
+def _slice(node: Node, values: Sequence[Value | None], allow: _Allow) -> list[Value]:
     value = values[0]
     if node.opset < 10:
         parts = [node.integers("starts"), node.integers("ends"), node.integers("axes"), None]
     else:
         names = ("starts", "ends", "axes", "steps")
         given = [*values[1:], None, None, None, None][:4]
-        parts = [None if each is None else integers(node, each, name) for name, each in zip(names, given, strict=True)]
+        parts = [None if each is None else _integers(node, each, name) for name, each in zip(names, given, strict=True)]
     starts, ends, axes, steps = parts
     if starts is None or ends is None or len(starts) != len(ends):
         raise node.refusal("its starts and ends do not fit.")
@@ -129,14 +129,14 @@ def _slice(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Val
     return [value]
 
 
-def _split(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
+def _split(node: Node, values: Sequence[Value | None], allow: _Allow) -> list[Value]:
     value = values[0]
     axis = _axis(node, node.integer("axis", 0), _rank(value))
     number = len(node.outputs)
     if node.opset < 13:
         sizes = node.integers("split")
     else:
-        sizes = integers(node, values[1], "sizes") if len(values) > 1 and values[1] is not None else None
+        sizes = _integers(node, values[1], "sizes") if len(values) > 1 and values[1] is not None else None
     if node.integer("num_outputs", number) != number:
         raise node.refusal(f"its attribute `num_outputs` is no {number}, the number of its outputs.")
     length = value.dim(value.axes[axis]) if isinstance(value, Tensor) else np.shape(value)[axis]  # type: ignore[arg-type]
@@ -153,7 +153,7 @@ def _split(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Val
     return [value[(slice(None),) * axis + (cut,)] for cut in cuts]
 
 
-def _concat(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
+def _concat(node: Node, values: Sequence[Value | None], allow: _Allow) -> list[Value]:
     first = values[0]
     axis = _axis(node, node.integer("axis", 0), _rank(first))
     if all(isinstance(value, np.ndarray) for value in values):
@@ -180,7 +180,7 @@ def _concat(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Va
     return [first.with_pieces(pieces, axes)]
 
 
-def _cast(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
+def _cast(node: Node, values: Sequence[Value | None], allow: _Allow) -> list[Value]:
     kind, value = node.integer("to", 0), values[0]
     node.integer("saturate", 1)
     types = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}
@@ -190,7 +190,7 @@ def _cast(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Valu
     raise node.refusal(f"it casts results of the graph, or to the element type {kind}.")
 
 
-def _multiply(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
+def _multiply(node: Node, values: Sequence[Value | None], allow: _Allow) -> list[Value]:
     a, b = values[:2]
     if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray) or max(a.size, b.size) > 16:
         raise node.refusal("it multiplies, and no layer of numrnn does that here.")
@@ -211,7 +211,7 @@ def _times(a: Any, b: Any) -> Any:
     return product
 
 
-def _shape(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
+def _shape(node: Node, values: Sequence[Value | None], allow: _Allow) -> list[Value]:
     value, start = values[0], node.integer("start", 0)
     end = node.integer("end", _ALL)
     if isinstance(value, Tensor):
@@ -224,27 +224,27 @@ def _shape(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Val
     return [found[start:end]]
 
 
-def _filled(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
+def _filled(node: Node, values: Sequence[Value | None], allow: _Allow) -> list[Value]:
     value = node.tensor("value")
     if value is not None and value.any():
         raise node.refusal(f"it makes constants of {value.reshape(-1)[0]}, and only zeros are read: initial states.")
     return [Zeros()]
 
 
-def _expand(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
+def _expand(node: Node, values: Sequence[Value | None], allow: _Allow) -> list[Value]:
     if isinstance(values[0], np.ndarray) and values[0].dtype != object and not values[0].any():
         return [Zeros()]
     raise node.refusal("it repeats numbers that are not zero; initial states are zero or inputs of the graph.")
 
 
-def _pooled(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
+def _pooled(node: Node, values: Sequence[Value | None], allow: _Allow) -> list[Value]:
     """The mean or maximum over time; axes are an input since version 18."""
     value, keep = values[0], node.integer("keepdims", 1)
     node.integer("noop_with_empty_axes", 0)
     if node.opset < 18:
         axes = node.integers("axes")
     else:
-        axes = integers(node, values[1], "axes") if len(values) > 1 and values[1] is not None else None
+        axes = _integers(node, values[1], "axes") if len(values) > 1 and values[1] is not None else None
     if not isinstance(value, Tensor) or axes is None or len(axes) != 1 or {p.kind for p in value.pieces} != {"step"}:
         raise node.refusal("it is not over the time of a recurrent node's steps.")
     axis = _axis(node, axes[0], len(value.axes))
@@ -256,12 +256,12 @@ def _pooled(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Va
     return [value.with_pieces([piece._replace(kind=kind) for piece in value.pieces], axes_left)]
 
 
-def _identity(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
+def _identity(node: Node, values: Sequence[Value | None], allow: _Allow) -> list[Value]:
     assert values[0] is not None
     return [values[0]]
 
 
-def _dropout(node: Node, values: Sequence[Value | None], allow: Allow) -> list[Value]:
+def _dropout(node: Node, values: Sequence[Value | None], allow: _Allow) -> list[Value]:
     node.real("ratio", 0.5)
     node.integer("seed", 0)
     training = values[2] if len(values) > 2 else None
@@ -272,7 +272,7 @@ def _dropout(node: Node, values: Sequence[Value | None], allow: Allow) -> list[V
     return _identity(node, values, allow)
 
 
-MOVES: Mapping[str, Callable[[Node, Sequence[Value | None], Allow], list[Value]]] = {
+MOVES: Mapping[str, Callable[[Node, Sequence[Value | None], _Allow], list[Value]]] = {
     "Cast": _cast,
     "Concat": _concat,
     "ConstantOfShape": _filled,
@@ -345,7 +345,7 @@ def _axes(node: Node, values: Sequence[Value | None]) -> list[int] | None:
     """The axes of Squeeze and Unsqueeze: an attribute first, an input since opset 13."""
     if node.opset < 13:
         return node.integers("axes")
-    return integers(node, values[1], "axes") if len(values) > 1 and values[1] is not None else None
+    return _integers(node, values[1], "axes") if len(values) > 1 and values[1] is not None else None
 
 
 def _axis(node: Node, axis: int, rank: int) -> int:

@@ -13,7 +13,7 @@ from numrnn._types import Array
 from numrnn.cellspec import CellSpec
 from numrnn.interop.onnx_node import Node
 
-__all__ = ["GATES", "OPERATORS", "Activation", "Recurrence", "from_onnx_order", "read_recurrence", "to_onnx_order"]
+__all__ = ["GATES", "OPERATORS", "Activation", "Recurrence", "direction_weights", "read_recurrence", "to_onnx_order"]
 
 OPERATORS = ("RNN", "LSTM", "GRU")
 GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
@@ -116,7 +116,17 @@ def read_recurrence(node: Node) -> Recurrence:
     return found
 
 
-def from_onnx_order(spec: CellSpec, blocks: NDArray[np.floating]) -> Array:
+def direction_weights(
+    spec: CellSpec, w: NDArray[np.floating], r: NDArray[np.floating], b: NDArray[np.floating] | None
+) -> dict[str, Array]:
+    """One direction's W, R and B under our names without "_l0", in our order; copies."""
+    given = {"weight_ih": w, "weight_hh": r}
+    if b is not None:
+        given["bias_ih"], given["bias_hh"] = np.split(b, 2)
+    return {name: _from_onnx_order(spec, blocks) for name, blocks in given.items()}
+
+
+def _from_onnx_order(spec: CellSpec, blocks: NDArray[np.floating]) -> Array:
     """Gate blocks along the first axis, from ONNX's order to ours; a copy."""
     cut = blocks.reshape(spec.num_gates, len(blocks) // spec.num_gates, *blocks.shape[1:])
     return cut[list(spec.gate_order["onnx"])].reshape(blocks.shape)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from numrnn._errors import explain
 
-__all__ = ["MAX_PARTS", "scan"]
+__all__ = ["scan"]
 
-MAX_PARTS = 50_000
+_MOST_PARTS = 50_000
 """Nodes, names, attributes and tensors together; a recurrent layer has some twenty."""
 
 # the fields that hold messages, of the messages that files are made of: onnx.proto's numbers
@@ -40,7 +40,7 @@ _MAX_DEPTH = 32
 
 
 def scan(data: bytes, head: str) -> None:
-    """Raise ValueError if a parser would make more than `MAX_PARTS` objects of `data`, or nest them too deep.
+    """Raise ValueError if a parser would make more than `_MOST_PARTS` objects of `data`, or nest them too deep.
 
     Two bytes can stand for an empty message, which a parser gives a hundred bytes: files that are small and models that
     are not. What is no protobuf is left to the parser, which refuses it.
@@ -54,8 +54,10 @@ def scan(data: bytes, head: str) -> None:
             tag, position = _number(data, position, end)
             field, wire = tag >> 3, tag & 7
             parts += 1
-            if parts > MAX_PARTS:
-                raise ValueError(explain(head, f"it has more than {MAX_PARTS} parts, far more than a recurrent model."))
+            if parts > _MOST_PARTS:
+                raise ValueError(
+                    explain(head, f"it has more than {_MOST_PARTS} parts, far more than a recurrent model.")
+                )
             if wire == 0:
                 _, position = _number(data, position, end)
             elif wire in (1, 5):

@@ -31,14 +31,18 @@ def save(model: HasParameters | Optimizer, path: str | os.PathLike[str]) -> None
     model : layer, cell, Linear, Reversed, SequenceModel, or an optimiser
         Weights stand in the file under the names of `model.parameters`, which are PyTorch's, so that other programs
         read them too; what else makes the model stands as JSON in the file's metadata. Of an optimiser its state, its
-        settings and its model are kept.
+        settings and its model are kept. A GRU with `reset_after=False` has the same names too, but PyTorch has no such
+        GRU: a program that reads the weights alone computes something else with them.
     path : path
-        The file; an older one is replaced at once or, if anything fails, not at all.
+        The file; an older one is replaced at once or, if anything fails, not at all. Of a link the file that it leads
+        to; permissions stay.
 
     Raises
     ------
     TypeError
         Something that is neither.
+    ValueError
+        The path is a pipe or a device.
     FileNotFoundError
         The folder does not exist.
     ImportError

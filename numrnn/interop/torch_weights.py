@@ -11,21 +11,22 @@ from typing import Any
 from numpy.typing import NDArray
 
 from numrnn._errors import explain, kind_of
+from numrnn._files import require_regular
 from numrnn.engine import memory
 from numrnn.engine.arrays import real_array
 from numrnn.interop import torch_modules
+from numrnn.interop.assembly import dense_layer, recurrent_layer
 from numrnn.interop.tensor_file import read_entries, read_tensors
 from numrnn.interop.torch_names import Parts, read_names
 from numrnn.nn.arguments import choice, flag
 from numrnn.nn.layers import GRU, LSTM, RNN
-from numrnn.nn.linear import Linear
 from numrnn.nn.model import SequenceModel
 
 __all__ = ["PICKLES", "from_torch"]
 
-_LAYERS: dict[str, Any] = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 _PICKLED = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # PyTorch's archives; bare pickles
+_KINDS = ("float16", "float32", "float64")
 _HALVES = {"F16": "float16", "BF16": "bfloat16"}
 
 
@@ -57,8 +58,8 @@ def from_torch(
     Raises
     ------
     ValueError
-        Names missing or unexpected, all of them named; shapes of no cell; more than one layer, or layers other than a
-        Linear, all of them listed; a damaged file, or one that holds pickles, which are never read.
+        Names missing or unexpected, all of them named; shapes of no cell; integers for weights; more than one layer, or
+        layers other than a Linear, all of them listed; a damaged file, or one that holds pickles, which are never read.
     TypeError
         A source that is none of these.
     OSError
@@ -112,7 +113,7 @@ def from_torch(
             f"`nonlinearity` is {nonlinearity!r}, and the weights are those of {parts.layer.cell}, which has none."
         )
         raise ValueError(explain(head, problem, "Leave it out."))
-    made: RNN | LSTM | GRU | SequenceModel = _made(parts, given, arrays)
+    made: RNN | LSTM | GRU | SequenceModel = _made(head, parts, given, arrays)
     return made
 
 
@@ -124,22 +125,25 @@ def _agree(head: str, given: dict[str, Any], **asked: Any) -> None:
             raise ValueError(explain(head, problem, "Leave it out: it is read from the module."))
 
 
-def _made(parts: Parts, given: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Any:
+def _made(head: str, parts: Parts, given: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Any:
     """The layer or model with these weights."""
     layer, dense = parts
     used = {layer.owner + name: arrays[layer.owner + name] for name in layer.names}
     if dense is not None:
         used |= {dense.owner + name: arrays[dense.owner + name] for name in dense.names}
-    dtype = (
-        "float64" if any(array.dtype.itemsize > 4 and array.dtype.kind == "f" for array in used.values()) else "float32"
-    )
-    recurrent = _LAYERS[layer.cell](**layer.arguments, **given, dtype=dtype)
-    recurrent.load_state_dict({name: arrays[layer.owner + name] for name in layer.names})
+    for name, array in used.items():
+        if array.dtype.name not in _KINDS:
+            expected = f"one of {', '.join([*_KINDS, 'bfloat16'])}"
+            raise ValueError(explain(head, f"`{name}` is {array.dtype}, expected {expected}."))
+    dtype = "float64" if any(array.dtype.name == "float64" for array in used.values()) else "float32"
+    nonlinearity = given.pop("nonlinearity", "")
+    cell = f"rnn_{nonlinearity}" if nonlinearity else layer.cell.lower()
+    weights = {name: arrays[layer.owner + name] for name in layer.names}
+    recurrent = recurrent_layer(cell, weights, **layer.arguments, **given, dtype=dtype)
     if dense is None:
         return recurrent
-    readout = Linear(**dense.arguments, dtype=dtype)
-    readout.load_state_dict({name: arrays[dense.owner + name] for name in dense.names})
-    return SequenceModel(recurrent, readout)
+    of_dense = {name: arrays[dense.owner + name] for name in dense.names}
+    return SequenceModel(recurrent, dense_layer(of_dense["weight"], of_dense.get("bias"), dtype))
 
 
 def _arrays(head: str, state: Mapping[Any, Any], prefix: str = "") -> dict[str, NDArray[Any]]:
@@ -173,6 +177,7 @@ def _read_file(head: str, path: Path, prefix: str) -> tuple[dict[str, NDArray[An
         raise ValueError(
             explain(head, "an .npz file is not read.", f"Pass its arrays: from_torch(dict(np.load({str(path)!r})))")
         )
+    require_regular(head, path)
     with open(path, "rb") as file:
         begin = file.read(9)
     pickled = begin.startswith(_PICKLED) and not begin.endswith(b"{")  # a header's length may begin like a pickle

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -22,6 +22,17 @@ class Fixed(HasParameters):
 
     _derived: ClassVar[tuple[str, ...]] = ()
     _kind: ClassVar[str] = "layer"
+
+    _is_blank = False
+
+    @classmethod
+    def _blank(cls, *given: Any, **named: Any) -> Self:
+        """Make what the constructor makes without drawing weights, for a caller who loads them all next."""
+        made = cls.__new__(cls)
+        made.__dict__["_is_blank"] = True
+        made.__init__(*given, **named)  # type: ignore[misc]
+        del made.__dict__["_is_blank"]
+        return made
 
     def _connect(self) -> None:
         """Set the attributes that are not part of a pickle."""

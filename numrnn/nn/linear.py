@@ -16,7 +16,7 @@ from numrnn.engine.arrays import ready, real_array
 from numrnn.nn.arguments import count, element_type, flag, seed_number
 from numrnn.nn.fixed import Fixed
 from numrnn.nn.gradients import Gradients
-from numrnn.nn.parameters import freeze
+from numrnn.nn.parameters import freeze, placeholders
 
 __all__ = ["Linear", "LinearPullback"]
 
@@ -87,14 +87,15 @@ class Linear(Fixed):
         )
         n_bytes = (self.in_features + self.bias) * self.out_features * self.dtype.itemsize
         memory.require(n_bytes, self._head, "the weights")
-        rng, bound = np.random.default_rng(self.seed), 1.0 / math.sqrt(self.in_features)
-        shapes = {"weight": (self.out_features, self.in_features), "bias": (self.out_features,)}
-        self._parameters = {
-            name: freeze(rng.uniform(-bound, bound, shape).astype(self.dtype))
-            for name, shape in shapes.items()
-            if name == "weight" or self.bias
-        }
+        shapes: dict[str, Shape] = {"weight": (self.out_features, self.in_features)}
+        if self.bias:
+            shapes["bias"] = (self.out_features,)
+        self._parameters = placeholders(shapes, self.dtype) if self._is_blank else self._draw(shapes)
         self._connect()
+
+    def _draw(self, shapes: dict[str, Shape]) -> dict[str, Array]:
+        rng, bound = np.random.default_rng(self.seed), 1.0 / math.sqrt(self.in_features)
+        return {name: freeze(rng.uniform(-bound, bound, shape).astype(self.dtype)) for name, shape in shapes.items()}
 
     def _connect(self) -> None:
         self._packed = None

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from numrnn._errors import explain
-from numrnn._types import Array, Parameters
+from numrnn._types import Array, Parameters, Shape
 from numrnn.engine.arrays import ready, real_array
 
-__all__ = ["HasParameters", "LoadReport", "freeze"]
+__all__ = ["HasParameters", "LoadReport", "freeze", "placeholders"]
 
 
 class LoadReport(NamedTuple):
@@ -25,6 +25,11 @@ def freeze(array: Array) -> Array:
     """A read-only view of an array of ours, which cannot be made writable again."""
     array.flags.writeable = False
     return array.view()
+
+
+def placeholders(shapes: Mapping[str, Shape], dtype: np.dtype[Any]) -> dict[str, Array]:
+    """Zeros that take no memory, in the place of weights which are loaded next."""
+    return {name: np.broadcast_to(np.zeros((), dtype), shape) for name, shape in shapes.items()}
 
 
 class HasParameters:

@@ -15,7 +15,7 @@ from numrnn.engine.signature import Signature
 from numrnn.nn.arguments import choice, count, element_type, flag, seed_number
 from numrnn.nn.fixed import Fixed, arguments
 from numrnn.nn.init import INITS, initial_parameters
-from numrnn.nn.parameters import freeze
+from numrnn.nn.parameters import freeze, placeholders
 
 __all__ = ["RecurrentWeights"]
 
@@ -96,6 +96,8 @@ class RecurrentWeights(Fixed, ABC):
         shapes = parameter_shapes(
             self._spec, self.input_size, self.hidden_size, num_layers, self.bias, directions, of.proj_size
         )
+        if self._is_blank:
+            return placeholders(shapes, self.dtype)
         drawn = initial_parameters(
             self._spec,
             shapes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,8 @@ class PreparedModel(BackendRep):  # type: ignore[misc]
     Attributes
     ----------
     engines : list of tuple (name, engine, reason)
-        Of each recurrent node at the graph's top level: its name, "kernels" or "numpy", and what kept it from the
-        kernels, or None.
+        Of each recurrent node, in the order of the file, those of inner graphs behind the node that holds them, those
+        of functions last: its name, "kernels" or "numpy", and what kept it from the kernels, or None.
     engine : str
         "kernels" or "numpy" if all are that; "mixed"; "none" without recurrent nodes.
     """
@@ -42,20 +42,15 @@ class PreparedModel(BackendRep):  # type: ignore[misc]
         _check(onnx.checker.check_model, model)
         copied = onnx.ModelProto()
         copied.CopyFrom(model)
-        for k, node in enumerate(copied.graph.node):  # the reference evaluator takes results without a name for inputs
-            for place, name in enumerate(node.output):
-                if not name:
-                    node.output[place] = f"unnamed result {place} of node {k}"
-        opset = max([each.version for each in model.opset_import if each.domain in ("", "ai.onnx")], default=1)
-        self._nodes: list[RecurrentNode] = []
-        evaluators = [_evaluator_of(op, int(opset), self._nodes) for op in OPERATORS]
+        for part in (copied.graph, *copied.functions):
+            _label(part.node)
         with _as_value_errors():
-            self._graph = ReferenceEvaluator(copied, new_ops=evaluators)
+            self._graph = _Evaluator(copied)
         initializers = {each.name for each in model.graph.initializer}
         self._inputs = [each.name for each in model.graph.input if each.name not in initializers]
         self._optional = initializers
-        names = [each.name for each in model.graph.node if each.op_type in OPERATORS]
-        self.engines = [(name, node.engine, node.reason) for name, node in zip(names, self._nodes, strict=False)]
+        found = [node for part in (self._graph, *self._graph.functions_.values()) for node in _recurrent_nodes(part)]
+        self.engines = [(node.name, node.engine, node.reason) for node in found]
 
     @property
     def engine(self) -> str:
@@ -199,19 +194,50 @@ class NumrnnBackend(Backend):  # type: ignore[misc]
         return device.partition(":")[0] == "CPU"
 
 
-def _evaluator_of(op: str, opset: int, made: list[RecurrentNode]) -> type[Any]:
-    """The class that ONNX's reference evaluator makes for each node of an operator; its name is the operator's."""
+class _Recurrent(OpRun):  # type: ignore[misc]
+    """A node as ONNX's reference evaluator makes it; the name of a subclass is the operator's."""
 
-    def start(self: Any, proto: Any, run_params: Any, schema: Any = None) -> None:
-        OpRun.__init__(self, proto, run_params, schema)
-        self.numrnn_node = RecurrentNode(proto, len(made), opset, _HEAD)
-        made.append(self.numrnn_node)
+    op_domain = ""
 
-    def run(self: Any, *values: NDArray[Any] | None, **attributes: Any) -> tuple[NDArray[Any], ...]:
-        results: tuple[NDArray[Any], ...] = self.numrnn_node.run(*values)
-        return results[: len(self.onnx_node.output)]
+    def __init__(self, proto: Any, run_params: Any, schema: Any = None) -> None:
+        super().__init__(proto, run_params, schema)
+        self.recurrent_node = RecurrentNode(proto, int(proto.doc_string), run_params["opsets"][""], _HEAD)
 
-    return type(op, (OpRun,), {"__init__": start, "_run": run, "op_domain": ""})
+    def _run(self, *values: NDArray[Any] | None, **attributes: Any) -> tuple[NDArray[Any], ...]:
+        return self.recurrent_node.run(*values)[: len(self.onnx_node.output)]
+
+
+class _Evaluator(ReferenceEvaluator):  # type: ignore[misc]
+    """ONNX's, which does not hand its operators on to functions."""
+
+    _operators: ClassVar[list[type]] = [type(op, (_Recurrent,), {}) for op in OPERATORS]
+
+    def __init__(self, proto: Any, *, new_ops: Any = None, **options: Any) -> None:
+        super().__init__(proto, new_ops=self._operators, **options)
+
+
+def _label(nodes: Sequence[Any]) -> None:
+    """Write their places into the recurrent nodes of a graph and of graphs inside it, which only the graph knows."""
+    for k, node in enumerate(nodes):
+        for place, name in enumerate(node.output):  # the reference evaluator takes results without a name for inputs
+            if not name:
+                node.output[place] = f"unnamed result {place} of node {k}"
+        if node.op_type in OPERATORS:
+            node.doc_string = str(k)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                _label(inner.node)
+
+
+def _recurrent_nodes(graph: Any) -> Iterator[RecurrentNode]:
+    """Those of a graph and of graphs inside it."""
+    for made in graph.rt_nodes_:
+        if isinstance(made, _Recurrent):
+            yield made.recurrent_node
+        for attribute in made.onnx_node.attribute:
+            inner = getattr(made, attribute.name, None)
+            if isinstance(inner, ReferenceEvaluator):
+                yield from _recurrent_nodes(inner)
 
 
 @contextlib.contextmanager

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numrnn.cellspec import CELLS
+from numrnn.interop.assembly import recurrent_layer, stacked
 from numrnn.interop.onnx_node import Node
-from numrnn.interop.onnx_recurrence import from_onnx_order, read_recurrence
-from numrnn.nn.layers import GRU, LSTM, RNN
+from numrnn.interop.onnx_recurrence import direction_weights, read_recurrence
 from numrnn.nn.recurrent import Recurrent
 from numrnn.nn.reversed import Reversed
 from numrnn.onnx_backend.evaluator import evaluate
@@ -25,9 +25,13 @@ _COUNTS = {"RNN": (6, 2), "GRU": (6, 2), "LSTM": (8, 3)}
 
 
 class RecurrentNode:
-    """A node that has been read: `engine` is "kernels" or "numpy", `reason` why it is not the former."""
+    """A node that has been read: `engine` is "kernels" or "numpy", `reason` why it is not the former.
+
+    `position` is its place among the nodes of its graph, by which errors call a node without a name.
+    """
 
     def __init__(self, proto: Any, position: int, opset: int, head: str) -> None:
+        self.name = str(proto.name)
         self._node = Node(proto, position, opset, head)
         most = _COUNTS[self._node.op]
         if len(self._node.inputs) > most[0] or len(self._node.outputs) > most[1]:
@@ -87,29 +91,18 @@ class RecurrentNode:
         made = self._made
         if made is not None and _same(made[0], weights):
             return made[1]
-        spec, w = CELLS[cell], weights["W"]
-        rows = w.shape[1]
-        options: dict[str, Any] = {
-            "bias": "B" in weights,
-            "batch_first": bool(self.recurrence.layout),
-            "bidirectional": len(w) == 2,
-            "dtype": w.dtype,
-        }
-        sizes = (w.shape[2], rows // spec.num_gates)
-        if cell == "lstm":
-            layer: Recurrent = LSTM(*sizes, **options)
-        elif cell in ("gru", "gru_reset_before"):
-            layer = GRU(*sizes, **options, reset_after=cell == "gru")
-        else:
-            layer = RNN(*sizes, **options, nonlinearity=cell.removeprefix("rnn_"))
-        parameters = {}
-        for k, end in enumerate(("", "_reverse")[: len(w)]):
-            parameters[f"weight_ih_l0{end}"] = from_onnx_order(spec, w[k])
-            parameters[f"weight_hh_l0{end}"] = from_onnx_order(spec, weights["R"][k])
-            if "B" in weights:
-                parameters[f"bias_ih_l0{end}"] = from_onnx_order(spec, weights["B"][k, :rows])
-                parameters[f"bias_hh_l0{end}"] = from_onnx_order(spec, weights["B"][k, rows:])
-        layer.load_state_dict(parameters)
+        spec, w, r = CELLS[cell], weights["W"], weights["R"]
+        biases = weights.get("B", [None] * len(w))
+        layer = recurrent_layer(
+            cell,
+            stacked([[direction_weights(spec, *each) for each in zip(w, r, biases, strict=True)]]),
+            input_size=w.shape[2],
+            hidden_size=r.shape[2],
+            bias="B" in weights,
+            batch_first=bool(self.recurrence.layout),
+            bidirectional=len(w) == 2,
+            dtype=w.dtype,
+        )
         found = Reversed(layer) if self.recurrence.directions == (True,) else layer
         self._made = {name: value.copy() for name, value in weights.items()}, found
         return found

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.autograd import forward_ad
 
 from numrnn._errors import explain
 from numrnn._types import Array
@@ -20,6 +22,8 @@ from numrnn.nn.pullback import Pullback
 from numrnn.torch.weights import PackedWeights, pack
 
 __all__ = ["Request", "run"]
+
+_INSTEAD = "Call backward() or torch.autograd.grad, or use PyTorch's own module here."
 
 
 class Request(NamedTuple):
@@ -42,8 +46,18 @@ class Request(NamedTuple):
 
 
 def run(request: Request, x: Any, states: tuple[Any, ...], weights: list[Any]) -> tuple[Any, ...]:
-    """Return output, h_n and, where the cell has it, c_n; recorded by autograd where a gradient may be wanted."""
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *states, *weights)):
+    """Return output, h_n and, where the cell has it, c_n; recorded by autograd where a gradient may be wanted.
+
+    Raises NotImplementedError for tensors with a tangent, which the kernels would lose, and inside torch.func.
+    """
+    tensors = (x, *states, *weights)
+    if any(map(is_functorch_wrapped_tensor, tensors)):
+        problem = "it was called inside a transform of torch.func, and forward-mode (jvp) is not supported, nor others."
+        raise NotImplementedError(explain(request.signature.head, problem, _INSTEAD))
+    if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(each).tangent is not None for each in tensors):
+        problem = "a tensor has a tangent, and forward-mode differentiation is not supported."
+        raise NotImplementedError(explain(request.signature.head, problem, _INSTEAD))
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         results: tuple[Any, ...] = _Recurrence.apply(request, len(states), x, *states, *weights)
         return results
     call = request.plan(x, states, "output")

@@ -51,7 +51,7 @@ class _OnKernels:
         TypeError
             Something that is no tensor.
         NotImplementedError
-            A tensor that is not on the CPU.
+            A tensor that is not on the CPU; forward-mode differentiation; a transform of torch.func.
         """
         if is_tracing():  # a trace would keep our result as a constant
             traced: tuple[Any, Any] = super().forward(input, hx)  # type: ignore[misc]
@@ -226,7 +226,8 @@ class GRU(_OnKernels, torch.nn.GRU):
 
     - The constructor's errors are PyTorch's, a call's are ours. A batch axis of 1 of a state stands for every row, and
       a sequence of no steps is legal.
-    - There is no second derivative: differentiating a gradient raises NotImplementedError.
+    - There is no second derivative and no forward mode: differentiating a gradient, a tangent and the transforms of
+      torch.func raise NotImplementedError.
     - `output` is kept for backward, as PyTorch's fused kernels keep it: one who writes to it gets PyTorch's error.
     - Dropout takes its seed from PyTorch's generator, so `torch.manual_seed` repeats it; the masks are not PyTorch's.
     - `torch.compile` leaves the call as it is, as it does with PyTorch's own.
