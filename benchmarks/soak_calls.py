@@ -18,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 
 import numrnn
@@ -188,6 +189,28 @@ def streams(rng: np.random.Generator, setting: Setting) -> Any:
             stream = stream.fork() if chance(rng) else pickle.loads(pickle.dumps(stream))
         found.append(stream.step(rng.standard_normal((*rows, layer.input_size))))
     return found, stream.state
+
+
+@numba.njit
+def compiled_steps(net: Any, x: Any, state: Any, out: Any) -> None:
+    """A user's compiled loop."""
+    for t in range(len(x)):
+        numrnn.jit.step(net, x[t], state, out[t])
+
+
+def networks(rng: np.random.Generator, setting: Setting) -> Any:
+    """Steps of a network in compiled code and from Python."""
+    layer = random_layer(rng, one_way=True, batch_first=False)
+    net, n_rows = layer.jit(), size(rng, 17)
+    state = numrnn.jit.new_state(net, n_rows)
+    x = rng.standard_normal((int(rng.integers(0, 9)), n_rows, layer.input_size)).astype(layer.dtype)
+    out = np.empty((*x.shape[:2], layer.signature.output_size), layer.dtype)
+    compiled_steps(net, x, state, out)
+    if chance(rng):
+        state = pickle.loads(pickle.dumps(state))
+    again = out.copy()
+    numrnn.jit.run(net, x, state, again)
+    return out, again, state.h, state.c
 
 
 def linear(rng: np.random.Generator, setting: Setting) -> Any:
@@ -393,6 +416,7 @@ CALLS: tuple[Callable[[np.random.Generator, Setting], Any], ...] = (
     training,
     cells,
     streams,
+    networks,
     linear,
     models,
     rollouts,
