@@ -1,7 +1,8 @@
 """The mean and the maximum of each row's steps, in order of time, and their adjoints.
 
 A row's numbers are read at its own steps alone, one step after the other: the result depends neither on the layout of
-the steps nor on other rows.
+the steps nor on other rows. Numbers of one position are taken as a view, whose indices cannot be negative, so that loops
+over it are vectors.
 """
 
 from numrnn._jit import entry_kernel, kernel
@@ -15,12 +16,6 @@ POOL_ROWS, POOL_FEATURES, POOL_STEP, POOL_FIELDS = range(4)
 def _place(plan, row, t):
     """The position of a row's step t."""
     return plan[POOL_FIELDS + row] + t * plan[POOL_STEP]
-
-
-@kernel
-def _numbers(array, position, features):
-    """The numbers of one position: a view, whose indices cannot be negative, so that loops over it are vectors."""
-    return array[position * features : (position + 1) * features]
 
 
 @entry_kernel
@@ -37,10 +32,10 @@ def mean_forward(plan, steps, out, sums):
         for k in range(features):
             sums[k] = 0.0
         for t in range(length):
-            step = _numbers(steps, _place(plan, row, t), features)
+            step = steps[_place(plan, row, t) * features :]
             for k in range(features):
                 sums[k] += step[k]
-        mean = _numbers(out, row, features)
+        mean = out[row * features :]
         for k in range(features):
             mean[k] = sums[k] / max(1, length)
 
@@ -55,9 +50,9 @@ def mean_backward(plan, d_out, d_steps):
     rows, features = plan[POOL_ROWS], plan[POOL_FEATURES]
     for row in range(rows):
         length = plan[POOL_FIELDS + rows + row]
-        d_mean = _numbers(d_out, row, features)
+        d_mean = d_out[row * features :]
         for t in range(length):
-            d_step = _numbers(d_steps, _place(plan, row, t), features)
+            d_step = d_steps[_place(plan, row, t) * features :]
             for k in range(features):
                 d_step[k] = d_mean[k] / length
 
@@ -73,14 +68,14 @@ def max_forward(plan, steps, out, where):
     rows, features = plan[POOL_ROWS], plan[POOL_FEATURES]
     for row in range(rows):
         length = plan[POOL_FIELDS + rows + row]
-        best, position_of = _numbers(out, row, features), _numbers(where, row, features)
-        first = _numbers(steps, _place(plan, row, 0), features) if length else best
+        best, position_of = out[row * features :], where[row * features :]
+        first = steps[_place(plan, row, 0) * features :] if length else best
         for k in range(features):
             best[k] = first[k] if length else 0.0
             position_of[k] = _place(plan, row, 0) if length else -1
         for t in range(1, length):
             position = _place(plan, row, t)
-            step = _numbers(steps, position, features)
+            step = steps[position * features :]
             for k in range(features):
                 value, before, there = step[k], best[k], position_of[k]
                 higher = (value > before) | ((value != value) & (before == before))
