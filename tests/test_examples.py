@@ -77,7 +77,9 @@ def test_a_roll_out_beats_the_week_before(tmp_path: Path) -> None:
 def test_a_cell_of_one_s_own_learns(tmp_path: Path) -> None:
     text = run("own_cells", tmp_path)
     assert text.count("adjoints are those of finite differences") == 2
-    assert number_after("MGU, 2304 weights: squared error", text) < 0.1 * number_after("always the mean: squared error", text)
+    assert number_after("MGU, 2304 weights: squared error", text) < 0.1 * number_after(
+        "always the mean: squared error", text
+    )
 
 
 def test_every_example_is_listed_and_tested() -> None:

@@ -34,10 +34,10 @@ def entries(spec: CellSpec, tag: _jit.CellTag, functions: dict[str, Any], *, on_
     return (made[0], made[1]), (made[2], made[3])
 
 
-def points(tag: _jit.CellTag) -> tuple[Any, Any]:
+def points(tag: _jit.CellTag, *, on_disk: bool) -> tuple[Any, Any]:
     """One step of some units, forward and backward."""
     forward, backward = (
-        _jit.entry_of_cell(template, tag, parallel=False, on_disk=False)
+        _jit.entry_of_cell(template, tag, parallel=False, on_disk=on_disk)
         for template in (own_cell.points_forward, own_cell.points_backward)
     )
     return forward, backward

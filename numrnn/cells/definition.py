@@ -46,6 +46,7 @@ class OwnCell(Recurrent):
     _step: ClassVar[OwnStep]
     _compiled: ClassVar[dict[str, Any]]
     _tag: ClassVar[_jit.CellTag]
+    _on_disk: ClassVar[bool]
 
     def __init__(
         self,
@@ -221,8 +222,9 @@ def _make(
     text = (
         f"A stack of layers of the cell {shown.name}{f' ({source})' if source else ''}; made by `numrnn.cells.define`."
     )
-    members = {"__doc__": text, "__module__": module, "__qualname__": shown.name, "source": source}
-    return type(shown.name, (OwnCell,), members | {"_own": key, "_step": step, "_compiled": compiled, "_tag": tag})
+    members: dict[str, Any] = {"__doc__": text, "__module__": module, "__qualname__": shown.name, "source": source}
+    members |= {"_own": key, "_step": step, "_compiled": compiled, "_tag": tag, "_on_disk": on_disk}
+    return type(shown.name, (OwnCell,), members)
 
 
 def defined(name: str) -> type[OwnCell] | None:
