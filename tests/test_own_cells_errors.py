@@ -233,6 +233,26 @@ class TestIdentity:
         monkeypatch.setitem(globals(), "helper", lambda x: x)
         assert len({first, second, digest_of({"forward": scaled})}) == 3
 
+    def test_functions_that_it_calls_are_compiled_with_it(self) -> None:
+        """Plain ones, closures, and compiled ones, which Python runs for the reference."""
+        numba = pytest.importorskip("numba")
+        factor = 0.5
+
+        def inner(x: Any) -> Any:
+            return factor * helper(x)
+
+        @numba.njit
+        def slope(h: Any) -> Any:
+            return factor - h * h / factor
+
+        def forward(sums: Any, states: Any, vectors: Any) -> Any:
+            return (inner(sums[0]),), ()
+
+        def backward(d_states: Any, kept: Any, before: Any, after: Any, vectors: Any) -> Any:
+            return (d_states[0] * slope(after[0]),), (0.0,), ()
+
+        cells.check(define("Half", forward=forward, backward=backward))
+
     def test_without_source_there_is_no_digest(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made: dict[str, Any] = {}
         exec("def forward(sums, states, vectors): return (sums[0],), ()", made)

@@ -152,8 +152,8 @@ def define(
     -----
     Functions are compiled at the first call, and kept on disk with the package's own kernels under a digest of their
     source, of the functions that they call and of the values that they read; where there is no source (in an
-    interactive interpreter), in memory alone. Functions they call have to be compiled ones: `numba.njit`, or
-    `numba.extending.register_jitable`.
+    interactive interpreter), in memory alone. Functions that they call by name are compiled with them; attributes of a
+    module of your own have to be compiled already, by `numba.njit`.
 
     `check` compares a cell's `backward` with finite differences.
 
