@@ -161,7 +161,6 @@ def define(
     --------
     A leaky unit, h_t = a h_{t-1} + (1 - a) tanh(s), with a rate a for each hidden unit:
 
-    >>> import numpy as np
     >>> from numrnn import cells
     >>> def forward(sums, states, vectors):
     ...     a, new = vectors[0], cells.tanh(sums[0])
@@ -172,8 +171,8 @@ def define(
     >>> Leaky = cells.define("Leaky", gates=("n",), kept=("n",), vectors=("rate",), forward=forward, backward=backward)
     >>> cells.check(Leaky)
     >>> layer = Leaky(4, 8, bidirectional=True)
-    >>> layer(np.zeros((10, 3, 4))).output.shape, layer.parameters["weight_rate_l0"].shape
-    ((10, 3, 16), (8,))
+    >>> layer.parameters["weight_ih_l0"].shape, layer.parameters["weight_rate_l0_reverse"].shape
+    ((8, 4), (8,))
     """
     head = f"define({name!r})"
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
