@@ -160,7 +160,7 @@ def _compare_compiled(cell: type[OwnCell], rng: np.random.Generator) -> None:
     given = (*at.sums, *at.states, *rests), (*at.d_states, *kept, *at.states, *after, *rests)
     for dtype, tolerance in _TOLERANCES.items():
         for name, kernel, inputs, results in zip(
-            ("forward", "backward"), points(cell._tag), given, expected, strict=True
+            ("forward", "backward"), points(cell._tag, on_disk=cell._on_disk), given, expected, strict=True
         ):
             read = np.stack(inputs).reshape(len(inputs), -1).astype(dtype)
             found = np.empty((len(results), read.shape[1]), dtype)

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from numrnn import _jit
 from numrnn._errors import explain
+from numrnn.cells.source import compilable
 from numrnn.cellspec import CellSpec
 from numrnn.kernels import own_cell
 from numrnn.kernels.several import result_of
@@ -16,8 +17,8 @@ __all__ = ["check_result", "compile_functions", "entries", "jit_step", "points",
 
 
 def pointwise(function: FunctionType) -> Any:
-    """A user's function as kernels call it, with the package's options."""
-    return _jit.kernel(function)
+    """A user's function as kernels call it, and those that it calls, with the package's options."""
+    return _jit.kernel(compilable(function, _jit.kernel))
 
 
 def entries(spec: CellSpec, tag: _jit.CellTag, functions: dict[str, Any], *, on_disk: bool) -> tuple[Any, Any]:
@@ -39,10 +40,10 @@ def jit_step(tag: _jit.CellTag, *, on_disk: bool) -> Any:
     return _jit.entry_of_cell(own_cell.step, tag, parallel=False, on_disk=on_disk)
 
 
-def points(tag: _jit.CellTag) -> tuple[Any, Any]:
+def points(tag: _jit.CellTag, *, on_disk: bool) -> tuple[Any, Any]:
     """One step of some units, forward and backward."""
     forward, backward = (
-        _jit.entry_of_cell(template, tag, parallel=False, on_disk=False)
+        _jit.entry_of_cell(template, tag, parallel=False, on_disk=on_disk)
         for template in (own_cell.points_forward, own_cell.points_backward)
     )
     return forward, backward

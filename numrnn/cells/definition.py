@@ -47,6 +47,7 @@ class OwnCell(Recurrent):
     _step: ClassVar[OwnStep]
     _compiled: ClassVar[dict[str, Any]]
     _tag: ClassVar[_jit.CellTag]
+    _on_disk: ClassVar[bool]
 
     def __init__(
         self,
@@ -152,8 +153,8 @@ def define(
     -----
     Functions are compiled at the first call, and kept on disk with the package's own kernels under a digest of their
     source, of the functions that they call and of the values that they read; where there is no source (in an
-    interactive interpreter), in memory alone. Functions they call have to be compiled ones: `numba.njit`, or
-    `numba.extending.register_jitable`.
+    interactive interpreter), in memory alone. Functions that they call by name are compiled with them; attributes of a
+    module of your own have to be compiled already, by `numba.njit`.
 
     `check` compares a cell's `backward` with finite differences.
 
@@ -161,7 +162,6 @@ def define(
     --------
     A leaky unit, h_t = a h_{t-1} + (1 - a) tanh(s), with a rate a for each hidden unit:
 
-    >>> import numpy as np
     >>> from numrnn import cells
     >>> def forward(sums, states, vectors):
     ...     a, new = vectors[0], cells.tanh(sums[0])
@@ -172,8 +172,8 @@ def define(
     >>> Leaky = cells.define("Leaky", gates=("n",), kept=("n",), vectors=("rate",), forward=forward, backward=backward)
     >>> cells.check(Leaky)
     >>> layer = Leaky(4, 8, bidirectional=True)
-    >>> layer(np.zeros((10, 3, 4))).output.shape, layer.parameters["weight_rate_l0"].shape
-    ((10, 3, 16), (8,))
+    >>> layer.parameters["weight_ih_l0"].shape, layer.parameters["weight_rate_l0_reverse"].shape
+    ((8, 4), (8,))
     """
     head = f"define({name!r})"
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
@@ -223,8 +223,9 @@ def _make(
     text = (
         f"A stack of layers of the cell {shown.name}{f' ({source})' if source else ''}; made by `numrnn.cells.define`."
     )
-    members = {"__doc__": text, "__module__": module, "__qualname__": shown.name, "source": source}
-    return type(shown.name, (OwnCell,), members | {"_own": key, "_step": step, "_compiled": compiled, "_tag": tag})
+    members: dict[str, Any] = {"__doc__": text, "__module__": module, "__qualname__": shown.name, "source": source}
+    members |= {"_own": key, "_step": step, "_compiled": compiled, "_tag": tag, "_on_disk": on_disk}
+    return type(shown.name, (OwnCell,), members)
 
 
 def defined(name: str) -> type[OwnCell] | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterator
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from collections.abc import Callable, Iterator
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
-__all__ = ["digest_of", "plain"]
+__all__ = ["compilable", "digest_of", "plain"]
 
 _KNOWN = {"numrnn", "numpy", "math", "numba"}
 """Packages whose functions are told by their names: a digest of the compiled code has their versions."""
@@ -47,6 +47,11 @@ def _reached(function: FunctionType) -> Iterator[tuple[str, Any]]:
         yield name, cell.cell_contents
 
 
+def _is_known(value: Any) -> bool:
+    """Whether a function or an object is of a package whose version says enough."""
+    return str(getattr(value, "__module__", None) or "").partition(".")[0] in _KNOWN
+
+
 def _parts(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
     if function in seen:
         return
@@ -62,7 +67,7 @@ def _parts(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
 
 def _value(value: Any, seen: set[FunctionType]) -> Iterator[str]:
     value = getattr(value, "py_func", value)
-    if getattr(value, "__module__", None) and value.__module__.partition(".")[0] in _KNOWN:
+    if _is_known(value):
         yield f"{value.__module__}.{getattr(value, '__qualname__', type(value).__name__)}"
     elif isinstance(value, FunctionType):
         yield from _parts(value, seen)
@@ -80,11 +85,34 @@ def _value(value: Any, seen: set[FunctionType]) -> Iterator[str]:
 
 
 def plain(function: FunctionType) -> FunctionType:
-    """The function as Python runs it, compiled functions that it calls included."""
-    compiled = {name: value.py_func for name, value in _reached(function) if hasattr(value, "py_func")}
-    if not compiled:
-        return function
-    namespace = function.__globals__ | {name: plain(value) for name, value in compiled.items()}
-    twin = FunctionType(function.__code__, namespace, function.__name__, function.__defaults__, function.__closure__)
-    twin.__kwdefaults__ = function.__kwdefaults__
+    """The function as Python runs it: compiled functions that it calls are run by Python too."""
+    return _rebuilt(function, lambda value: getattr(value, "py_func", value), lambda value: value)
+
+
+def compilable(function: FunctionType, compiled: Callable[[FunctionType], Any]) -> FunctionType:
+    """The function as it can be compiled: plain functions that it calls are `compiled`."""
+    return _rebuilt(function, lambda value: value, compiled)
+
+
+def _rebuilt(
+    function: FunctionType,
+    before: Callable[[Any], Any],
+    after: Callable[[FunctionType], Any],
+    outer: tuple[FunctionType, ...] = (),
+) -> FunctionType:
+    """The same code where the functions that it calls by name, and those that they call, are changed."""
+
+    def change(value: Any) -> Any:
+        inner = before(value)
+        if not isinstance(inner, FunctionType) or _is_known(inner) or inner in (function, *outer):
+            return value
+        return after(_rebuilt(inner, before, after, (function, *outer)))
+
+    names = _names(function.__code__) & function.__globals__.keys()
+    changed = {name: change(function.__globals__[name]) for name in names}
+    closure = tuple(CellType(change(cell.cell_contents)) for cell in function.__closure__ or ())
+    twin = FunctionType(
+        function.__code__, function.__globals__ | changed, function.__name__, function.__defaults__, closure
+    )
+    twin.__kwdefaults__, twin.__qualname__ = function.__kwdefaults__, function.__qualname__
     return twin

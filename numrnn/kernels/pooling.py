@@ -1,8 +1,8 @@
 """The mean and the maximum of each row's steps, in order of time, and their adjoints.
 
 A row's numbers are read at its own steps alone, one step after the other: the result depends neither on the layout of
-the steps nor on other rows. Numbers of one position are taken as a view, whose indices cannot be negative, so that loops
-over it are vectors.
+the steps nor on other rows. Numbers of one position are taken as a view, whose indices cannot be negative, so that
+loops over it are vectors.
 """
 
 from numrnn._jit import entry_kernel, kernel
