@@ -3,8 +3,8 @@
 `python -m benchmarks.soak --minutes 30 --seed 0` makes calls of every kind in random order: cells and shapes, training,
 streams, roll-outs, optimisers, deliberate errors, Python threads, forks, one and two threads. It follows the process's
 memory, and writes down the digest of every few calls' results. Afterwards a fresh process, with one thread and without
-any of that around it, makes those calls again. The exit code is 0 if nothing failed, memory grew by less than 1 MiB in 1000
-calls, no allocation of Numba's is left over, and all digests agree. Ctrl-C ends the calls, not the verdict.
+any of that around it, makes those calls again. The exit code is 0 if nothing failed, memory grew by less than 1 MiB in
+1000 calls, no allocation of Numba's is left over, and all digests agree. Ctrl-C ends the calls, not the verdict.
 
 Memory is judged in the second half of the calls, and without two things: kernels that were compiled or loaded on the
 way, once each; and what is free but kept by malloc, whose many arenas Python threads fill unevenly. It gives that back
