@@ -74,6 +74,20 @@ def interop(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Thirty minutes of mixed calls in one process; options replace those of the program."""
+    session.install(".[test]")
+    session.run("python", "-m", "benchmarks.soak", *(session.posargs or ["--minutes", "30"]))
+
+
+@nox.session
+def dask(session: nox.Session) -> None:
+    """An array much larger than memory, in one and in two worker processes; options replace those of the program."""
+    session.install(".[test]")
+    session.run("python", "-m", "benchmarks.larger_than_memory", *session.posargs)
+
+
+@nox.session
 def bench_quick(session: nox.Session) -> None:
     """Whether the benchmarks run; their times mean nothing at these sizes."""
     session.install(".[bench]", "torch==2.13.0")

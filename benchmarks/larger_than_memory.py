@@ -9,6 +9,7 @@ should be.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 import warnings
@@ -86,6 +87,7 @@ def main(words: list[str] | None = None) -> int:
                 processes=True,
                 memory_limit=asked.limit * 2**20,
                 dashboard_address=None,
+                silence_logs=logging.CRITICAL,
             ) as cluster,
             Client(cluster) as client,
         ):

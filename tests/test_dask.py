@@ -109,12 +109,12 @@ def test_a_model_over_chunks_has_the_bits_of_the_whole(readout_on: str, lengths:
 @pytest.mark.parametrize("readout_on", ["mean", "max"])
 def test_pooled_steps_keep_signs_of_zero_and_empty_rows(readout_on: str) -> None:
     """A maximum of equal numbers is the first of them; a row without steps gives zeros, one below zero does not."""
-    layer = numrnn.RNN(1, 1, nonlinearity="relu", bias=False)
-    layer.set_parameters({"weight_ih_l0": [[1.0]], "weight_hh_l0": [[0.0]]})
-    falling = numrnn.RNN(1, 1)
-    zero = np.zeros((1, 1))
-    falling.set_parameters({"weight_ih_l0": zero, "weight_hh_l0": zero, "bias_ih_l0": [-0.5], "bias_hh_l0": [0.0]})
-    x = np.array([0.0, -0.0, 1.0, -1.0, np.nan, 3.0])[:, None, None] * np.ones((1, 3, 1))
+    zero, below = np.zeros((1, 1)), np.full(1, -0.0)
+    layer, falling = numrnn.RNN(1, 1), numrnn.RNN(1, 1)
+    layer.set_parameters({"weight_ih_l0": zero + 1, "weight_hh_l0": -zero, "bias_ih_l0": below, "bias_hh_l0": below})
+    falling.set_parameters({"weight_ih_l0": zero, "weight_hh_l0": zero, "bias_ih_l0": [-0.5], "bias_hh_l0": below})
+    x = np.array([-0.0, 0.0, -1.0, 0.0, np.nan, 3.0])[:, None, None] * np.ones((1, 3, 1))
+    assert np.signbit(layer(x).output[:2, 0, 0]).tolist() == [True, False]
     for recurrent in (layer, falling):
         model = SequenceModel(recurrent, None, readout_on=readout_on)
         for lengths in (None, [4, 0, 6], [2, 1, 3]):
@@ -328,4 +328,4 @@ def test_a_cluster_of_processes_gives_the_same_bits() -> None:
     assert told["pools"] == [False, False]
     assert all(told["equal"].values()), told["equal"]
     assert len(told["equal"]) >= 6
-    assert told["held"] < told["limit"] < told["series"] / 2
+    assert told["held"] < told["limit"] < 0.7 * told["series"]

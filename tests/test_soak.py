@@ -33,20 +33,20 @@ from pathlib import Path
 from benchmarks import soak
 from benchmarks.soak import Sample, Soak, again, slope
 
-flat = [Sample(n, 300.0 + n % 3, 5) for n in range(0, 9000, 20)]
+flat = [Sample(n, 300.0 + n % 3 + n / 100, n / 100, 5) for n in range(0, 30000, 20)]
 assert abs(slope(flat)) < 0.01
-assert abs(slope([Sample(n, 300.0 + 0.002 * n, 5) for n in range(0, 9000, 20)]) - 2.0) < 1e-6
+assert abs(slope([Sample(n, 300.0 + 0.002 * n, 7.0, 5) for n in range(0, 30000, 20)]) - 2.0) < 1e-6
 
 leaks = Soak(0, 20)
-leaks.n_calls, leaks.samples = 9000, [Sample(n, 300.0 + 0.002 * n, 5) for n in range(0, 9000, 20)]
+leaks.n_calls, leaks.samples = 30000, [Sample(n, 300.0 + 0.002 * n, 7.0, 5) for n in range(0, 30000, 20)]
 leaks.check_memory()
 assert "memory grows by 2.00 MiB" in leaks.failures[0]
 arrays = Soak(0, 20)
-arrays.n_calls, arrays.samples = 9000, [Sample(n, 300.0, n // 1000) for n in range(0, 9000, 20)]
+arrays.n_calls, arrays.samples = 30000, [Sample(n, 300.0, 7.0, n // 1000) for n in range(0, 30000, 20)]
 arrays.check_memory()
 assert "Numba's arrays were not freed" in arrays.failures[0]
 steady = Soak(0, 20)
-steady.n_calls, steady.samples = 9000, flat
+steady.n_calls, steady.samples = 30000, flat
 steady.check_memory()
 assert steady.failures == []
 

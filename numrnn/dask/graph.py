@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -37,49 +37,46 @@ class Prediction:
         self._token = tokenize(program, x, states, lengths)
         self._pieces = f"numrnn-pieces-{self._token}"
         self._carries = f"numrnn-carry-{self._token}"
+        self._model = f"numrnn-model-{tokenize(program)}"
+        self._tasks: dict[Hashable, Any] = {self._model: DataNode(self._model, program)}
         sources = Sources(x) if len(layout.times) > 1 else None
-        tasks: dict[Hashable, Any] = {}
-        if sources is not None and not sources.held:
-            tasks.update(sources.shared)
-        else:
-            sources = None
-        model = f"numrnn-model-{tokenize(program)}"
-        tasks[model] = DataNode(model, program)
-        first_steps = [0, *accumulate(layout.times)]
+        taken = sources is not None and not sources.held
+        if sources is not None and taken:
+            self._tasks.update(sources.shared)
         first_rows = [0, *accumulate(layout.batches)]
-        last = len(layout.times) - 1
         for n, n_rows in enumerate(layout.batches):
-            own_lengths: Any = None
-            if lengths is not None:
-                name = (f"numrnn-lengths-{self._token}", n)
-                tasks[name] = DataNode(name, lengths[first_rows[n] : first_rows[n] + n_rows])
-                own_lengths = TaskRef(name)
-            start = (self._carries, n)
-            given = List(
-                *[None if parts is None else List(*[TaskRef(_block(part, n)) for part in parts]) for parts in states]
-            )
-            tasks[start] = Task(start, begin, TaskRef(model), given, layout.batch_axis is None)
-            carry = TaskRef(start)
-            for t in range(len(layout.times)):
-                block, key = (x.name, *layout.places(t, n), 0), (self._pieces, t, n)
-                task = Task(
-                    key,
-                    run_piece,
-                    TaskRef(model),
-                    TaskRef(block),
-                    carry,
-                    own_lengths,
-                    first_steps[t],
-                    is_last=t == last,
-                )
-                if sources is not None and sources.own[block]:
-                    task = Task.fuse(*sources.own[block], task, key=key)
-                tasks[key] = task
-                handed = (self._carries, t, n)
-                tasks[handed] = Task(handed, operator.itemgetter(1), TaskRef(key))
-                carry = TaskRef(handed)
+            own = None if lengths is None else lengths[first_rows[n] : first_rows[n] + n_rows]
+            self._chain(n, x.name, states, own, sources.own if sources is not None and taken else {})
         needs = [part for parts in states if parts is not None for part in parts]
-        self._graph = HighLevelGraph.from_collections(self._pieces, tasks, [*needs, *([] if sources else [x])])
+        self._graph = HighLevelGraph.from_collections(self._pieces, self._tasks, [*needs, *([] if taken else [x])])
+
+    def _chain(
+        self,
+        n: int,
+        x: str,
+        states: Sequence[list[Any] | None],
+        lengths: Integers | None,
+        sources: Mapping[Hashable, list[Any]],
+    ) -> None:
+        """Add the tasks of one chunk of the batch: one for each chunk of time, which takes in what makes its x."""
+        layout, model = self._layout, TaskRef(self._model)
+        rows: Any = None
+        if lengths is not None:
+            name = (f"numrnn-lengths-{self._token}", n)
+            self._tasks[name] = DataNode(name, lengths)
+            rows = TaskRef(name)
+        start: tuple[Hashable, ...] = (self._carries, n)
+        given = List(
+            *[None if parts is None else List(*[TaskRef(_block(part, n)) for part in parts]) for parts in states]
+        )
+        self._tasks[start] = Task(start, begin, model, given, layout.batch_axis is None)
+        carry, first_step, last = start, 0, len(layout.times) - 1
+        for t, n_steps in enumerate(layout.times):
+            block, key = (x, *layout.places(t, n), 0), (self._pieces, t, n)
+            task = Task(key, run_piece, model, TaskRef(block), TaskRef(carry), rows, first_step, is_last=t == last)
+            self._tasks[key] = Task.fuse(*sources[block], task, key=key) if sources.get(block) else task
+            carry, first_step = (self._carries, t, n), first_step + n_steps
+            self._tasks[carry] = Task(carry, operator.itemgetter(1), TaskRef(key))
 
     def steps(self, features: int, dtype: np.dtype[Any]) -> Any:
         """An output at every step, cut as x is."""
