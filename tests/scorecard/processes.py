@@ -244,7 +244,7 @@ def asv_runs() -> None:
     if importlib.util.find_spec("asv") is None:
         raise CannotRun("asv is not installed")
     with tempfile.TemporaryDirectory() as home:
-        environment = os.environ | {"HOME": home}
+        environment = os.environ | {"HOME": home, "ASV_PYTHONPATH": str(ROOT)}
         asv = [sys.executable, "-m", "asv"]
         subprocess.run([*asv, "machine", "--yes"], env=environment, cwd=ROOT, check=True, capture_output=True)
         for method in ("spawn", "forkserver"):
