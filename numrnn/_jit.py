@@ -53,7 +53,7 @@ _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 def _digest() -> str:
     """Digest of everything that a compiled kernel depends on: the kernels' sources, versions, the processor."""
     package = Path(__file__).parent
-    sources = [package / "_jit.py", *sorted((package / "kernels").glob("*.py"))]
+    sources = [package / "__init__.py", package / "_jit.py", *sorted((package / "kernels").glob("*.py"))]
     digest = hashlib.sha256()
     for path in sources:
         digest.update(path.name.encode())

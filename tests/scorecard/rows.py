@@ -19,7 +19,7 @@ GROUPS = {
 LAYERS = ("workqueue", "omp", "tbb")
 
 # rows of a group stand in these modules
-_MODULES = ("threads", "processes", "caches")
+_MODULES = ("threads", "processes", "caches", "numerics")
 
 Program = Callable[[], None]
 
