@@ -19,7 +19,7 @@ GROUPS = {
 LAYERS = ("workqueue", "omp", "tbb")
 
 # rows of a group stand in these modules
-_MODULES = ("threads", "processes", "caches", "numerics")
+_MODULES = ("threads", "processes", "caches", "numerics", "inputs", "memory", "resources", "files")
 
 Program = Callable[[], None]
 
