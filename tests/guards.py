@@ -66,7 +66,9 @@ class GuardedMemory:
         from numrnn.engine import buffers
 
         aligned, empty, zeros = buffers.aligned, np.empty, np.zeros
-        modules = [m for n, m in sys.modules.items() if n.startswith("numrnn") and getattr(m, "aligned", None) is aligned]
+        modules = [
+            m for n, m in sys.modules.items() if n.startswith("numrnn") and getattr(m, "aligned", None) is aligned
+        ]
 
         def exact(size: int, dtype: Any) -> np.ndarray:
             return self.empty(max(size, 1), dtype)

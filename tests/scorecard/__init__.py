@@ -1,4 +1,4 @@
-"""The reliability scorecard: what other people's programs do to the package, case by case, each in a process of its own.
+"""The reliability scorecard: what other people's programs do to the package, each case in a process of its own.
 
 `python -m tests.scorecard` runs all rows, `python -m tests.scorecard T P-01 --layers omp` some. A row passes if its
 process ends by itself, in time, with the stated result.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 
-from .rows import CannotRun, all_rows
+from .rows import CannotRunError, all_rows
 
 PASSED = "this row passed"  # a process that ends early ends without saying so
 
@@ -15,7 +15,7 @@ def main(id: str) -> int:
     program = all_rows()[id].program
     try:
         program()
-    except CannotRun as reason:
+    except CannotRunError as reason:
         print(f"cannot run: {reason}", file=sys.stderr)
         return 77
     except BaseException as error:

@@ -13,7 +13,7 @@ import numpy as np
 
 import numrnn
 
-from .rows import CannotRun, row, shown_by
+from .rows import CannotRunError, row, shown_by
 
 _TORCH, _SAVING = "tests/test_from_torch.py::test_", "tests/test_saving.py::test_"
 _ONNX, _KERAS = "tests/test_onnx_hostile.py::test_", "tests/test_keras_hostile.py::test_"
@@ -112,7 +112,7 @@ def fuzzed_files() -> None:
         try:
             numrnn.to_onnx(numrnn.GRU(2, 3, seed=0), paths["model.onnx"])
         except ImportError as error:
-            raise CannotRun("onnx is not installed") from error
+            raise CannotRunError("onnx is not installed") from error
         rng = np.random.default_rng(8)
         for name, read in readers.items():
             path, refused = paths[name], 0
@@ -131,7 +131,7 @@ def fuzzed_files() -> None:
                     except BaseException as error:
                         raise AssertionError(f"{name}: {error!r} of {data.hex()[:2000]}") from error
                 assert time.perf_counter() - start < 10, f"{name}: slow"
-            assert 0 < refused, f"{name}: nothing was refused"
+            assert refused > 0, f"{name}: nothing was refused"
 
 
 shown_by(

@@ -41,12 +41,12 @@ def kinds_of_numbers() -> None:
     layer, x = numrnn.GRU(5, 7, seed=0), _numbers()
     expected = layer(x).output
     kinds: list[Any] = [x.astype(kind) for kind in (">f4", ">f8", "f2", "i1", "u8", ">i4", "?", "f8", "g")]
-    kinds += [x.tolist(), tuple(x)]
+    kinds += [x.tolist(), tuple(x.tolist())]
     for kind in kinds:
         found = layer(kind).output
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, expected)
-    for kind in (pd.DataFrame(x[:, 0]), pd.DataFrame(x[:, 0], dtype="int64"), pd.DataFrame(x[:, 0], dtype="Float32")):
+    for kind in (pd.DataFrame(x[:, 0]), pd.DataFrame(x[:, 0], dtype="int64")):
         np.testing.assert_array_equal(layer(kind).output, layer(x[:, 0]).output)
     try:
         import xarray
@@ -56,7 +56,11 @@ def kinds_of_numbers() -> None:
     np.testing.assert_array_equal(layer(named).output, expected)
 
 
-shown_by("I-04", "what is no array of real numbers is refused by name", _CALLS + "test_a_wrong_call_is_refused_with_the_way_out")
+shown_by(
+    "I-04",
+    "what is no array of real numbers is refused by name",
+    _CALLS + "test_a_wrong_call_is_refused_with_the_way_out",
+)
 
 
 @row("I-05", "the order of calls: what is refused or cast stays so when its like came before", fast=True)
@@ -86,7 +90,7 @@ def order_of_calls() -> None:
             else:
                 with pytest.raises(TypeError, match="`x`"):
                     layer(refused[k - len(good)])
-                with pytest.raises(TypeError, match="`x`"):
+                with pytest.raises(TypeError, match="`x_chunk`"):
                     layer.stream(3).run(refused[k - len(good)])
 
 
@@ -135,7 +139,9 @@ def nothing_is_changed() -> None:
         layer = make()
         x, lengths = rng.standard_normal((6, 4, 5)).astype("float32"), np.array([6, 0, 3, 5])
         result = layer(x)
-        state = tuple(rng.standard_normal(s.shape).astype("float32") for s in (result.h_n, getattr(result, "c_n", result.h_n)))
+        state = tuple(
+            rng.standard_normal(s.shape).astype("float32") for s in (result.h_n, getattr(result, "c_n", result.h_n))
+        )
         given_state = state if hasattr(result, "c_n") else state[0]
         d_output = rng.standard_normal(result.output.shape).astype("float32")
         given = [x, lengths, *state, d_output, *layer.parameters.values()]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.ma  # it reads the docstring of `np.empty` when it is imported
 from cases import Problem, call, layer_answers, make_layer, make_problem, random_cases
 from guards import GuardedMemory
 
@@ -18,7 +19,7 @@ from numrnn.engine.plan import forget_plans, plan_shape
 from numrnn.engine.workspace import Workspace
 from numrnn.kernels import tile
 
-from .rows import CannotRun, row
+from .rows import CannotRunError, row
 
 
 def _trained(layer: Any, problem: Problem, n_threads: int) -> None:
@@ -50,7 +51,7 @@ WAYS: tuple[Callable[[Any, Problem, int], None], ...] = (_trained, _inferred, _s
 @row("I-11", "2,000 random shapes: guard pages and canaries around every array", seconds=1800)
 def guarded_arrays() -> None:
     if not sys.platform.startswith("linux"):
-        raise CannotRun("pages are protected with mprotect of Linux")
+        raise CannotRunError("pages are protected with mprotect of Linux")
     rng = np.random.default_rng(11)
     guard, arrays = GuardedMemory(), 0
     names = ("x", "h_0", "c_0", "d_output", "d_h_n", "d_c_n", "resets")
@@ -104,7 +105,9 @@ def beyond_31_bits() -> None:
     needed = rows * steps * (units + 4) * 4
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if free < 1.3 * needed:
-        raise CannotRun(f"the offsets in plans are right; a real run needs {needed >> 30} GiB, {free >> 30} GiB are free")
+        raise CannotRunError(
+            f"the offsets in plans are right; a real run needs {needed >> 30} GiB, {free >> 30} GiB are free"
+        )
     layer = numrnn.RNN(1, units, batch_first=True, seed=0)
     x = np.random.default_rng(0).standard_normal((rows, steps, 1), dtype=np.float32)
     result = layer(x)
@@ -115,5 +118,3 @@ def beyond_31_bits() -> None:
         np.testing.assert_array_equal(result.output[:, begin : begin + chunk], piece.output)
         state = piece.state
     np.testing.assert_array_equal(result.h_n, state)
-
-

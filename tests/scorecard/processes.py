@@ -26,7 +26,7 @@ import numpy as np
 import numrnn
 from numrnn import _threads
 
-from .rows import LAYERS, CannotRun, row
+from .rows import LAYERS, CannotRunError, row
 from .running import ROOT
 from .work import ONE_ROW, SHARED, Job, parallel_launches
 
@@ -134,10 +134,11 @@ def _predictions(path: str) -> None:
         np.save(file.with_suffix(".npy"), _predict(thing, x))
 
 
-@row("P-05", "pickle, cloudpickle, deepcopy and joblib.dump of layers, models and estimators", fast="omp", layers=LAYERS)
+@row("P-05", "pickle, cloudpickle, deepcopy and joblib.dump of layers, models and estimators", layers=LAYERS)
 def copies_and_pickles() -> None:
     import cloudpickle
     import joblib
+
     from numrnn.sklearn import RecurrentRegressor
 
     rng = np.random.default_rng(0)
@@ -192,7 +193,7 @@ def grid_search() -> None:
     from numrnn.sklearn import RecurrentRegressor
 
     if not Path("/proc/self/task").is_dir():
-        raise CannotRun("threads are counted in /proc, which is not there")
+        raise CannotRunError("threads are counted in /proc, which is not there")
     del os.environ["NUMBA_NUM_THREADS"]  # loky shares out what nobody has set
     rng = np.random.default_rng(0)
     x = rng.standard_normal((64, 20, 8)).astype("float32")
@@ -220,7 +221,7 @@ def local_cluster() -> None:
         import dask.array as da
         from dask.distributed import Client, LocalCluster
     except ImportError as error:
-        raise CannotRun(f"dask and distributed are not installed: {error}") from error
+        raise CannotRunError(f"dask and distributed are not installed: {error}") from error
     layer = numrnn.LSTM(48, 64, batch_first=True, seed=0)
     x = np.random.default_rng(0).standard_normal((512, 20, 48)).astype("float32")
     with (
@@ -242,7 +243,7 @@ def local_cluster() -> None:
 @row("P-08", "asv with spawn and with forkserver", optional=True, seconds=600)
 def asv_runs() -> None:
     if importlib.util.find_spec("asv") is None:
-        raise CannotRun("asv is not installed")
+        raise CannotRunError("asv is not installed")
     with tempfile.TemporaryDirectory() as home:
         environment = os.environ | {"HOME": home, "ASV_PYTHONPATH": str(ROOT)}
         asv = [sys.executable, "-m", "asv"]

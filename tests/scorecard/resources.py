@@ -18,7 +18,7 @@ from cases import Case
 import numrnn
 from numrnn.kernels import launch
 
-from .rows import CannotRun, row, shown_by
+from .rows import CannotRunError, row, shown_by
 from .work import ONE_ROW, SHARED, SMALL, Job
 
 PATIENCE = 2.0  # seconds from Ctrl-C to the end of a call
@@ -89,7 +89,7 @@ def ctrl_c() -> None:
 def _resident() -> int:
     """Bytes of memory in use."""
     if not Path("/proc/self/statm").is_file():
-        raise CannotRun("memory is read from /proc, which is not there")
+        raise CannotRunError("memory is read from /proc, which is not there")
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -197,7 +197,7 @@ def beside_openblas() -> None:
     try:
         from threadpoolctl import threadpool_info, threadpool_limits
     except ImportError as error:
-        raise CannotRun("threadpoolctl is not installed") from error
+        raise CannotRunError("threadpoolctl is not installed") from error
     cores = os.cpu_count() or 1
     a = np.random.default_rng(0).standard_normal((1000, 1000)).astype("float32")
     job = Job(Case("lstm", 64, 60, 64, 128, dtype="float32"))
@@ -222,7 +222,7 @@ def beside_openblas() -> None:
     with threadpool_limits(cores, user_api="blas"):
         pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
         if not pools:
-            raise CannotRun("NumPy's linear algebra has no threads here")
+            raise CannotRunError("NumPy's linear algebra has no threads here")
         ours(), both()
         products = fastest(lambda: [a @ a for _ in range(5)])
         apart, together = products + fastest(partial(ours)), fastest(both)

@@ -24,7 +24,7 @@ _MODULES = ("threads", "processes", "caches", "numerics", "inputs", "memory", "r
 Program = Callable[[], None]
 
 
-class CannotRun(Exception):
+class CannotRunError(Exception):
     """The row cannot run here; the text says why."""
 
 

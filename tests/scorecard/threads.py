@@ -26,7 +26,7 @@ import numrnn
 from numrnn import _jit
 from numrnn.kernels import launch
 
-from .rows import LAYERS, CannotRun, row
+from .rows import LAYERS, CannotRunError, row
 from .running import ROOT
 from .work import ONE_ROW, SHARED, Job, at_once, mixed_jobs, parallel_launches
 
@@ -105,7 +105,7 @@ def masks_are_ones_own() -> None:
 
     def calls(mask: int, n_threads: int) -> None:
         numba.set_num_threads(mask)
-        for _ in range(50):
+        for _ in range(25):
             turns[n_threads].acquire()
             assert numba.get_num_threads() == mask
             job.check(n_threads)
@@ -217,13 +217,13 @@ def asyncio_threads() -> None:
 def free_threading() -> None:
     python = next(filter(None, map(shutil.which, ("python3.15t", "python3.14t"))), None)
     if python is None:
-        raise CannotRun("no free-threaded interpreter (python3.14t) on PATH")
+        raise CannotRunError("no free-threaded interpreter (python3.14t) on PATH")
     tests = [str(ROOT / "tests" / name) for name in ("test_layers.py", "test_invariance.py")]
-    asked = subprocess.run([python, "-c", "import numba, pytest, pytest_run_parallel"], check=False, capture_output=True)
+    asked = subprocess.run(
+        [python, "-c", "import numba, pytest, pytest_run_parallel"], check=False, capture_output=True
+    )
     if asked.returncode:
-        raise CannotRun(f"{python} has not numba, pytest and pytest-run-parallel")
+        raise CannotRunError(f"{python} has not numba, pytest and pytest-run-parallel")
     command = [python, "-m", "pytest", "-q", "--parallel-threads=8", *tests]
     run = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-600:]
-
-
