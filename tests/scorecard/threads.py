@@ -28,7 +28,7 @@ from numrnn.kernels import launch
 
 from .rows import LAYERS, CannotRunError, row
 from .running import ROOT
-from .work import ONE_ROW, SHARED, Job, at_once, mixed_jobs, parallel_launches
+from .work import ONE_ROW, SHARED, Job, assert_shared, at_once, mixed_jobs, parallel_launches
 
 
 def pool() -> int:
@@ -46,7 +46,10 @@ def two_threads() -> None:
 
     with parallel_launches() as launches:
         at_once([partial(often, job) for job in jobs])
-    assert launches, "nothing ran in parallel"
+    assert_shared(launches)
+    with parallel_launches() as launches:
+        jobs[0].check(2)
+    assert launches, "alone again, and nothing runs in parallel"
 
 
 @row("T-02", "eight threads, three cells, forward and backward, random shapes", layers=LAYERS)
@@ -59,7 +62,7 @@ def eight_threads() -> None:
 
     with parallel_launches() as launches:
         at_once([partial(some, seed) for seed in range(8)])
-    assert launches, "nothing ran in parallel"
+    assert_shared(launches)
 
 
 @row("T-03", "16 blocks under Dask's threaded scheduler", layers=LAYERS)
@@ -72,7 +75,7 @@ def dask_threads() -> None:
     output = chunked.map_blocks(lambda block: layer(block).output, chunks=(32, 20, 64), dtype="float32")
     with parallel_launches() as launches:
         found = output.compute(scheduler="threads", num_workers=4)
-    assert launches, "nothing ran in parallel"
+    assert_shared(launches)
     np.testing.assert_array_equal(found, layer(x, n_threads=1).output)
 
 
@@ -83,7 +86,7 @@ def joblib_threads() -> None:
     jobs = mixed_jobs(12)
     with parallel_launches() as launches:
         Parallel(n_jobs=4, backend="threading")(delayed(job.check)(2) for job in jobs * 3)
-    assert launches, "nothing ran in parallel"
+    assert_shared(launches)
 
 
 @row("T-05", "eight threads make the first call together, nothing compiled", layers=LAYERS, own_cache=True, seconds=300)
@@ -115,7 +118,8 @@ def masks_are_ones_own() -> None:
     numba.set_num_threads(pool())
     with parallel_launches() as launches:
         at_once([lambda: calls(3, 1), lambda: calls(pool(), 2)])
-    assert set(launches) == {2}
+    assert_shared(launches)
+    assert set(launches) <= {2}
     assert numba.get_num_threads() == pool()
 
 
@@ -210,7 +214,7 @@ def asyncio_threads() -> None:
 
     with parallel_launches() as launches:
         asyncio.run(gather())
-    assert launches, "nothing ran in parallel"
+    assert_shared(launches)
 
 
 @row("T-11", "the free-threaded interpreter, eight threads", optional=True, seconds=1200)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numba
 import numpy as np
 from cases import Answers, Case, assert_same_bits, layer_answers, make_layer, make_problem, random_cases
 
@@ -64,6 +65,14 @@ def parallel_launches() -> Iterator[list[int]]:
         yield seen
     finally:
         _threads.launch = launch
+
+
+def assert_shared(launches: list[int]) -> None:
+    """Launches ran in parallel while other threads were alive; on workqueue none may, since theirs could be under way."""
+    if numba.threading_layer() == "workqueue":
+        assert not launches, "workqueue was entered while another Python thread was alive"
+    else:
+        assert launches, "nothing ran in parallel"
 
 
 def at_once(programs: Sequence[Callable[[], Any]]) -> None:
