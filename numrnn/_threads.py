@@ -117,12 +117,11 @@ def _is_harmless(thread: threading.Thread) -> bool:
 
 
 def _nobody_else_may_launch() -> bool:
-    """Whether Numba's pool may be used without asking who else is using it; starts the pool.
+    """Whether the pool, which has been started, may be entered without knowing who is in it.
 
     The workqueue layer aborts the process when it is entered twice at once, and does not tell whether somebody is in
     it: another thread may be, in parallel code of its own.
     """
-    numba.get_num_threads()
     if numba.threading_layer() != "workqueue":
         return True
     this = threading.current_thread()
@@ -139,10 +138,10 @@ def launch(n_threads: int) -> Iterator[int]:
     entered, allowed, changed = False, False, False
     try:
         entered = n_threads > 1 and not _forked and _one_launch_at_a_time.acquire(blocking=False)
-        allowed = entered and _nobody_else_may_launch()
-        if allowed:
-            before = numba.get_num_threads()
-            changed = before != n_threads
+        if entered:
+            before = numba.get_num_threads()  # this starts the pool
+            allowed = _nobody_else_may_launch()
+            changed = allowed and before != n_threads
             if changed:
                 numba.set_num_threads(n_threads)
         yield n_threads if allowed else 1

@@ -68,7 +68,7 @@ def parallel_launches() -> Iterator[list[int]]:
 
 
 def assert_shared(launches: list[int]) -> None:
-    """Launches ran in parallel while other threads were alive; on workqueue none may, since theirs could be under way."""
+    """Launches ran in parallel while other threads were alive; on workqueue none may: theirs could be under way."""
     if numba.threading_layer() == "workqueue":
         assert not launches, "workqueue was entered while another Python thread was alive"
     else:
