@@ -58,15 +58,21 @@ def test_on_workqueue_a_launch_is_parallel_only_if_no_other_thread_can_be_in_one
     assert allowed() == 2
 
 
+def fail(error: type[BaseException]) -> None:
+    """Raise an error in a launch, while which no other is parallel."""
+    with _threads.launch(2):
+        assert allowed() == 1
+        raise error
+
+
 @pytest.mark.parametrize("layer", ["workqueue", "omp"])
 def test_a_launch_leaves_the_mask_and_the_lock_as_they_were(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = numba.get_num_threads()
     monkeypatch.setattr(numba, "threading_layer", lambda: layer)
     with alive(threading.Thread(target=stop.wait)):
         for error in (ValueError, KeyboardInterrupt):
-            with pytest.raises(error), _threads.launch(2):
-                assert allowed() == 1  # one at a time
-                raise error
+            with pytest.raises(error):
+                fail(error)
             assert numba.get_num_threads() == before
             assert _threads._one_launch_at_a_time.acquire(blocking=False)
             _threads._one_launch_at_a_time.release()
