@@ -109,7 +109,7 @@ def masks_are_ones_own() -> None:
     def calls(mask: int, n_threads: int) -> None:
         numba.set_num_threads(mask)
         for _ in range(25):
-            turns[n_threads].acquire()
+            assert turns[n_threads].acquire(timeout=60), "the other thread has failed"
             assert numba.get_num_threads() == mask
             job.check(n_threads)
             assert numba.get_num_threads() == mask
