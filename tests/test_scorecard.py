@@ -7,8 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from scorecard.__main__ import chosen, main, report
 from scorecard.rows import GROUPS, LAYERS, Row, all_rows
-from scorecard.running import run
+from scorecard.running import Outcome, run
 
 ROOT = Path(__file__).parents[1]
 ROWS = all_rows()
@@ -74,3 +75,36 @@ def test_a_row_passes_only_if_it_says_so(
 ) -> None:
     outcome = run(_row(program, 3, tmp_path, monkeypatch))
     assert (outcome.result, outcome.reason[: len(reason)]) == (result, reason)
+
+
+def test_a_row_fails_if_it_fails_on_one_layer(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = {
+        "T-01": [Outcome(ROWS["T-01"], "omp", "passed", 1.0), Outcome(ROWS["T-01"], "tbb", "skipped", 0.0, "not here")],
+        "T-02": [Outcome(ROWS["T-02"], "omp", "passed", 1.0), Outcome(ROWS["T-02"], "tbb", "failed", 1.0, "aborted")],
+        "T-11": [Outcome(ROWS["T-11"], None, "skipped", 0.0, "no interpreter")],
+        "N-06": [Outcome(ROWS["N-06"], None, "passed", 1.0)],
+    }
+    assert not report(seen)
+    said = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert {"core T threads 1/2", "core N numbers 1/1", "core all 2/3", "optional T threads 0/1"} <= set(said)
+    assert f"failed: T-02 tbb {ROWS['T-02'].title}: aborted" in said
+    assert f"skipped: T-11 {ROWS['T-11'].title}: no interpreter" in said
+    del seen["T-02"]
+    assert report(seen)
+
+
+def test_rows_are_chosen_by_id_and_group() -> None:
+    assert [row.id for row in chosen(["S-05", "T-08"], fast=False)] == ["T-08", "S-05"]
+    assert len(chosen(["C"], fast=False)) == IN_GROUP["C"]
+    assert all(row.fast for row in chosen([], fast=True))
+    with pytest.raises(SystemExit, match="no row or group X-01"):
+        chosen(["X-01"], fast=False)
+
+
+@pytest.mark.parametrize("result", ["passed", "failed", "skipped"])
+def test_the_exit_code_tells_whether_a_row_failed(
+    result: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scorecard.running.run", lambda row, layer=None: Outcome(row, layer, result, 1.0, "why"))
+    assert main(["C-07", "T-01"]) == (1 if result == "failed" else 0)
+    assert sum(line.split()[-4:-1] == [result, "1.0", "s"] for line in capsys.readouterr().out.splitlines()) == 4
