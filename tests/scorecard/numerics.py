@@ -124,9 +124,23 @@ shown_by(
 )
 
 
-@row("N-10", "sigmoid and tanh at every float32", optional=True, seconds=1800)
+def _ulp_errors(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Distances to float64's results, in units of the last place that their binades have in float32."""
+    wide = x.astype(np.float64)
+    if name == "tanh":
+        expected = np.tanh(wide)
+    else:
+        e = np.exp(-np.abs(wide))
+        expected = np.where(wide >= 0, 1.0, e) / (1.0 + e)
+    info = np.finfo(np.float32)
+    exponent = np.maximum(np.frexp(expected)[1] - 1, info.minexp)
+    errors = np.abs(y - expected) / np.ldexp(1.0, exponent - info.nmant)
+    return np.where(np.abs(expected) < info.smallest_normal, 0.0, errors)
+
+
+@row("N-10", "sigmoid and tanh at every float32", optional=True, seconds=3600)
 def every_float32() -> None:
-    from test_activations import LARGEST_ULP, evaluate, reference, ulp_errors
+    from test_activations import LARGEST_ULP, evaluate
 
     chunk, worst = 1 << 24, {"sigmoid": 0.0, "tanh": 0.0}
     for name in worst:
@@ -144,7 +158,7 @@ def every_float32() -> None:
             before = y[-1]
             assert y.min() >= (0 if name == "sigmoid" else -1)
             assert y.max() <= 1
-            worst[name] = max(worst[name], float(ulp_errors(y, reference(name, x)).max()))
+            worst[name] = max(worst[name], float(_ulp_errors(name, x, y).max()))
         assert worst[name] <= LARGEST_ULP[name, np.float32], f"{name}: {worst[name]} ULP"
 
 
