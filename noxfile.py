@@ -88,6 +88,14 @@ def dask(session: nox.Session) -> None:
 
 
 @nox.session
+def scorecard(session: nox.Session) -> None:
+    """The reliability scorecard: 71 cases, each in a process of its own; takes more than half an hour."""
+    session.install("tbb", "joblib", "cloudpickle", "dask[array]", "distributed", "xarray")
+    session.install(".[test]", "asv", "threadpoolctl")
+    session.run("python", "-m", "tests.scorecard", *session.posargs)
+
+
+@nox.session
 def bench_quick(session: nox.Session) -> None:
     """Whether the benchmarks run; their times mean nothing at these sizes."""
     session.install(".[bench]", "torch==2.13.0")

@@ -71,7 +71,7 @@ _SERIAL = _OPTIONS | ({"_nrt": False} if hasattr(CPUTargetOptions, "_nrt") else 
 def digest() -> str:
     """Digest of everything that a compiled kernel depends on: the kernels' sources, versions, the processor."""
     package = Path(__file__).parent
-    sources = [package / "_jit.py", *sorted((package / "kernels").glob("*.py"))]
+    sources = [package / "__init__.py", package / "_jit.py", *sorted((package / "kernels").glob("*.py"))]
     if not package.is_dir():  # in a zip file
         sources = [path for path in package.parents if path.is_file()]
     found = hashlib.sha256()

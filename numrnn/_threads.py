@@ -108,6 +108,26 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
+# Packages whose threads show progress, serve a notebook or a debugger, and start no parallel code.
+_HARMLESS = frozenset({"IPython", "_pydevd_bundle", "debugpy", "ipykernel", "tqdm"})
+
+
+def _is_harmless(thread: threading.Thread) -> bool:
+    return type(thread).__module__.partition(".")[0] in _HARMLESS or thread.name == "IOPub"
+
+
+def _nobody_else_may_launch() -> bool:
+    """Whether the pool, which has been started, may be entered without knowing who is in it.
+
+    The workqueue layer aborts the process when it is entered twice at once, and does not tell whether somebody is in
+    it: another thread may be, in parallel code of its own.
+    """
+    if numba.threading_layer() != "workqueue":
+        return True
+    this = threading.current_thread()
+    return all(thread is this or _is_harmless(thread) for thread in threading.enumerate())
+
+
 @contextmanager
 def launch(n_threads: int) -> Iterator[int]:
     """Enter a parallel launch; yields the threads that it may use, 1 meaning: run the serial twin.
@@ -115,15 +135,16 @@ def launch(n_threads: int) -> Iterator[int]:
     GNU OpenMP dies in a forked child, and two launches at once abort the workqueue layer; both run serially instead.
     The mask of Numba's pool belongs to the calling thread and is put back, also after an error.
     """
-    entered, changed = False, False
+    entered, allowed, changed = False, False, False
     try:
         entered = n_threads > 1 and not _forked and _one_launch_at_a_time.acquire(blocking=False)
         if entered:
-            before = numba.get_num_threads()
-            changed = before != n_threads
+            before = numba.get_num_threads()  # this starts the pool
+            allowed = _nobody_else_may_launch()
+            changed = allowed and before != n_threads
             if changed:
                 numba.set_num_threads(n_threads)
-        yield n_threads if entered else 1
+        yield n_threads if allowed else 1
     finally:
         if changed:
             numba.set_num_threads(before)

@@ -201,8 +201,9 @@ def test_missing_files_and_wrong_arguments(path, tmp_path):
         numrnn.load(tmp_path)
 
 
-def test_a_process_killed_while_it_saves_leaves_the_old_file_or_the_new(tmp_path):
-    path = tmp_path / "model.safetensors"
+def save_and_kill(folder, delays):
+    """Kill a process that saves one model over the other, so many seconds after it began; one of both must be there."""
+    path = folder / "model.safetensors"
     program = """
 import sys, numrnn
 models = [numrnn.GRU(64, 128, seed=k) for k in range(2)]
@@ -215,7 +216,7 @@ while True:
 """
     expected = [numrnn.GRU(64, 128, seed=k) for k in range(2)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    for delay in np.random.default_rng(0).uniform(0.0, 0.02, 5):
+    for delay in delays:
         command = [sys.executable, "-c", program, str(path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
             assert process.stdout.readline() == b"ready\n"
@@ -228,6 +229,10 @@ while True:
             for model in expected
         ]
         assert sum(same) == 1
+
+
+def test_a_process_killed_while_it_saves_leaves_the_old_file_or_the_new(tmp_path):
+    save_and_kill(tmp_path, np.random.default_rng(0).uniform(0.0, 0.02, 5))
 
 
 def test_a_file_of_the_first_version_loads_for_ever():

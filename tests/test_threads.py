@@ -1,0 +1,78 @@
+"""Who may enter Numba's pool, and what is left behind: the rest is in the scorecard, on every layer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numba
+import pytest
+
+from numrnn import _threads
+
+pytestmark = pytest.mark.skipif(_threads._limit() < 2, reason="one thread has no parallel launch")
+
+
+class OfNotebook(threading.Thread):
+    """As ipykernel's are: its class tells where it comes from."""
+
+
+OfNotebook.__module__ = "ipykernel.control"
+
+
+@contextmanager
+def alive(thread: threading.Thread) -> Iterator[None]:
+    """A thread that waits."""
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        stop.clear()
+
+
+stop = threading.Event()
+
+
+def allowed(n_threads: int = 2) -> int:
+    """The threads that a launch may use."""
+    with _threads.launch(n_threads) as n:
+        return n
+
+
+@pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
+def test_on_workqueue_a_launch_is_parallel_only_if_no_other_thread_can_be_in_one(
+    layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a thread is found by being alive; those that serve a notebook or show progress do not count."""
+    assert allowed() == 2  # and the pool is started
+    monkeypatch.setattr(numba, "threading_layer", lambda: layer)
+    assert allowed() == 2
+    with alive(threading.Thread(target=stop.wait)):
+        assert allowed() == (1 if layer == "workqueue" else 2)
+    for harmless in (OfNotebook(target=stop.wait), threading.Thread(target=stop.wait, name="IOPub")):
+        with alive(harmless):
+            assert allowed() == 2
+    assert allowed() == 2
+
+
+def fail(error: type[BaseException]) -> None:
+    """Raise an error in a launch, while which no other is parallel."""
+    with _threads.launch(2):
+        assert allowed() == 1
+        raise error
+
+
+@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+def test_a_launch_leaves_the_mask_and_the_lock_as_they_were(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = numba.get_num_threads()
+    monkeypatch.setattr(numba, "threading_layer", lambda: layer)
+    with alive(threading.Thread(target=stop.wait)):
+        for error in (ValueError, KeyboardInterrupt):
+            with pytest.raises(error):
+                fail(error)
+            assert numba.get_num_threads() == before
+            assert _threads._one_launch_at_a_time.acquire(blocking=False)
+            _threads._one_launch_at_a_time.release()
