@@ -53,9 +53,11 @@ _HUBER, _BINARY_CROSS_ENTROPY = CellTag("huber", rule=huber_rule), CellTag("bce"
 
 
 @kernel
-def _every_number(tag, setting, prediction, target, weights, total, d_prediction):
+def _every_number(tag, setting, prediction, target, weights, total, sums, d_prediction):
     """Contract: `mse`. A weight of 0 hides whatever stands there."""
-    sums, weighted = np.zeros(LANES), weights.size > 0
+    weighted = weights.size > 0
+    for lane in range(LANES):
+        sums[lane] = 0.0
     for k in range(prediction.size):
         weight = weights[k] if weighted else 1.0
         loss, slope = tag.rule(np.float64(prediction[k]), np.float64(target[k]), setting)
@@ -71,7 +73,7 @@ def _every_number(tag, setting, prediction, target, weights, total, d_prediction
 
 
 @entry_kernel
-def mse(setting, prediction, target, weights, total, d_prediction):
+def mse(setting, prediction, target, weights, total, sums, d_prediction):
     """Return the weighted mean of a rule's losses, and write its gradient.
 
     setting        a number that the rule may read
@@ -79,27 +81,28 @@ def mse(setting, prediction, target, weights, total, d_prediction):
     target         (n,)        read
     weights        (n,) or (0,)  read    float64, 0 or more; of size 0: all are 1
     total          their sum
+    sums           (LANES,)    written   float64
     d_prediction   (n,)        written   0 where the weight is 0
     """
-    return _every_number(_MSE, setting, prediction, target, weights, total, d_prediction)
+    return _every_number(_MSE, setting, prediction, target, weights, total, sums, d_prediction)
 
 
 @entry_kernel
-def mae(setting, prediction, target, weights, total, d_prediction):
+def mae(setting, prediction, target, weights, total, sums, d_prediction):
     """Contract: `mse`, by `mae_rule`."""
-    return _every_number(_MAE, setting, prediction, target, weights, total, d_prediction)
+    return _every_number(_MAE, setting, prediction, target, weights, total, sums, d_prediction)
 
 
 @entry_kernel
-def huber(setting, prediction, target, weights, total, d_prediction):
+def huber(setting, prediction, target, weights, total, sums, d_prediction):
     """Contract: `mse`, by `huber_rule`."""
-    return _every_number(_HUBER, setting, prediction, target, weights, total, d_prediction)
+    return _every_number(_HUBER, setting, prediction, target, weights, total, sums, d_prediction)
 
 
 @entry_kernel
-def binary_cross_entropy(setting, prediction, target, weights, total, d_prediction):
+def binary_cross_entropy(setting, prediction, target, weights, total, sums, d_prediction):
     """Contract: `mse`, by `binary_cross_entropy_rule`."""
-    return _every_number(_BINARY_CROSS_ENTROPY, setting, prediction, target, weights, total, d_prediction)
+    return _every_number(_BINARY_CROSS_ENTROPY, setting, prediction, target, weights, total, sums, d_prediction)
 
 
 @entry_kernel

@@ -245,7 +245,8 @@ def _compute(
     if _jit.DISABLED:
         value = _by_arrays(rule, setting, prediction, target, weights, total, d_prediction.reshape(-1))
     else:
-        value = kernel(setting, prediction, target, weights, total, d_prediction.reshape(-1))
+        sums = np.empty(kernels.LANES)
+        value = kernel(setting, prediction, target, weights, total, sums, d_prediction.reshape(-1))
     return float(value), pair.given_back(d_prediction)
 
 
