@@ -230,8 +230,16 @@ class TestIdentity:
         assert first == digest_of({"forward": scaled}) is not None
         monkeypatch.setitem(globals(), "FACTOR", 3.0)
         second = digest_of({"forward": scaled})
+        monkeypatch.setitem(globals(), "FACTOR", np.float64(3.0))
+        third = digest_of({"forward": scaled})
+        monkeypatch.setitem(globals(), "FACTOR", np.float64(2.5))
+        fourth = digest_of({"forward": scaled})
         monkeypatch.setitem(globals(), "helper", lambda x: x)
-        assert len({first, second, digest_of({"forward": scaled})}) == 3
+        assert len({first, second, third, fourth, digest_of({"forward": scaled})}) == 5
+
+    def test_lambdas_in_one_line_are_told_apart(self) -> None:
+        plus, minus = lambda x: x + 1.0, lambda x: x - 1.0
+        assert digest_of({"forward": plus}) != digest_of({"forward": minus})
 
     def test_functions_that_it_calls_are_compiled_with_it(self) -> None:
         """Plain ones, closures, and compiled ones, which Python runs for the reference."""

@@ -60,26 +60,28 @@ def _parts(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
         yield inspect.getsource(function)
     except (OSError, TypeError) as error:
         raise _NoSourceError from error
-    yield repr((function.__defaults__, function.__kwdefaults__))
+    yield function.__code__.co_code.hex()  # tells lambdas in one line apart
+    for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+        yield from _value(default, seen)
     for name, value in _reached(function):
         yield from (f"{name}={part}" for part in _value(value, seen))
 
 
 def _value(value: Any, seen: set[FunctionType]) -> Iterator[str]:
     value = getattr(value, "py_func", value)
-    if _is_known(value):
-        yield f"{value.__module__}.{getattr(value, '__qualname__', type(value).__name__)}"
-    elif isinstance(value, FunctionType):
-        yield from _parts(value, seen)
-    elif isinstance(value, ModuleType | BuiltinFunctionType | type | np.ufunc):
-        yield value.__name__
-    elif value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
         yield repr(value)
     elif isinstance(value, np.ndarray):
         yield f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
     elif isinstance(value, tuple):
         for part in value:
             yield from _value(part, seen)
+    elif _is_known(value):
+        yield f"{value.__module__}.{getattr(value, '__qualname__', type(value).__name__)}"
+    elif isinstance(value, FunctionType):
+        yield from _parts(value, seen)
+    elif isinstance(value, ModuleType | BuiltinFunctionType | type | np.ufunc):
+        yield value.__name__
     else:
         raise _NoSourceError
 
