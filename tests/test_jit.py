@@ -11,6 +11,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+from literature import own_cells
 from numba import types
 from numba.core.runtime import _nrt_python, rtsys
 from scipy import LowLevelCallable, integrate
@@ -49,6 +50,19 @@ def closed_loop(net, x, state, n_steps):
 
 def draw(layer, seq_len, batch_size, rng):
     return rng.standard_normal((seq_len, batch_size, layer.input_size)).astype(layer.dtype)
+
+
+@pytest.mark.parametrize(("cell", "dtype"), [(own_cells.MGU, "float32"), (own_cells.PeepholeLSTM, "float64")])
+def test_own_cells_step_in_compiled_code(cell, dtype, rng):
+    """A late candidate; a cell state and vectors."""
+    layer = cell(3, 17, 2, dtype=dtype, seed=1)
+    for batch_size in (1, 7):
+        x = draw(layer, 4, batch_size, rng)
+        expected, out = layer(x), np.empty((4, batch_size, 17), dtype)
+        state = numrnn.jit.new_state(layer.jit(), batch_size)
+        whole(layer.jit(), x, state, out)
+        same(out, expected.output)
+        same(state.h, expected.h_n)
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [*((kind, "float32") for kind in KINDS), ("lstm", "float64")])
