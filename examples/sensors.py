@@ -55,6 +55,7 @@ def main() -> None:
         epochs=8,
         batch_size=16,
         max_norm=0.5,
+        n_threads=1,
         seed=0,
     )
     print(f"loss {history['loss'][0]:.3f} -> {history['loss'][-1]:.3f}")

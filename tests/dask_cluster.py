@@ -39,8 +39,8 @@ def small() -> dict[str, bool]:
     x = np.random.default_rng(0).standard_normal((T, N, I))
     lengths = np.arange(N) * 5
     lstm, gru = numrnn.LSTM(I, H, num_layers=2, seed=1), numrnn.GRU(I, H, seed=2)
-    backwards = numrnn.Reversed(numrnn.RNN(I, H, seed=3))
-    model = numrnn.SequenceModel([lstm, numrnn.RNN(H, 4, seed=4)], numrnn.Linear(4, 2, seed=5), readout_on="mean")
+    backwards = numrnn.Reversed(numrnn.GRU(I, H, seed=3))
+    model = numrnn.SequenceModel([lstm, numrnn.GRU(H, 4, seed=4)], numrnn.Linear(4, 2, seed=5), readout_on="mean")
     whole, lazy = lstm(x, lengths=lengths), da.from_array(x, chunks=(7, 3, -1))
     kept = (lazy + 0.0).persist()
     predict = numrnn.dask.predict
