@@ -325,3 +325,14 @@ def test_denormal_numbers_are_right_or_zero(case):
         for name in expected:
             np.testing.assert_allclose(answers[name], expected[name], rtol=1e-4, atol=1e4 * tiny, err_msg=name)
         assert np.array([denormal]).sum() > 0
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_without_steps_and_cotangents_of_states_their_gradients_are_zero(cell: str) -> None:
+    layer = {"lstm": numrnn.LSTM, "gru": numrnn.GRU}[cell](3, 5, num_layers=2)
+    for shape, lengths in (((0, 4, 3), None), ((6, 4, 3), [0, 0, 0, 0])):
+        for _ in range(20):  # memory that is used again holds other numbers
+            result, pullback = layer.vjp(np.ones(shape, np.float32), lengths=lengths)
+            gradients = pullback(np.ones_like(result.output))
+            assert not gradients.h_0.any()
+            assert cell == "gru" or not gradients.c_0.any()

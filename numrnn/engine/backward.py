@@ -40,8 +40,8 @@ def run(
     if not saved.batch.steps:
         found[:] = 0
         for state, given in ((d_h_0, d_h_n), (d_c_0, d_c_n)):
-            if state is not None and given is not None:
-                state[:] = given
+            if state is not None:
+                state[:] = 0 if given is None else given
     return d_output, d_h_0, d_c_0, parameters
 
 
