@@ -37,7 +37,6 @@ __all__ = [
     "CellTag",
     "CompileError",
     "array_types",
-    "contiguous_type",
     "describe",
     "digest",
     "entry_kernel",
@@ -287,11 +286,6 @@ def array_types(*types_: Any, axes: int | None = None) -> bool:
         and axes in (None, each.ndim)
         for each in types_
     )
-
-
-def contiguous_type(type_: Any, dtype: Any) -> bool:
-    """Whether a type is of aligned C-contiguous arrays of a type of numbers."""
-    return bool(type_.layout == "C" and type_.aligned and type_.dtype == dtype)
 
 
 def integer_type(type_: Any) -> bool:

@@ -13,9 +13,9 @@ _ALIGNMENT = 64
 _SMALL = 4096  # numbers: to find a cache line takes longer than to do without
 
 
-def aligned(size: int, dtype: np.dtype[Any]) -> Array:
-    """A flat array of at least one number, which begins on a cache line unless it is small."""
-    if size <= _SMALL:
+def aligned(size: int, dtype: np.dtype[Any], *, small: bool = False) -> Array:
+    """A flat array of at least one number, which begins on a cache line; a `small` one too, if that is wanted."""
+    if size <= _SMALL and not small:
         return np.empty(max(size, 1), dtype)
     memory = np.empty(max(size, 1) * dtype.itemsize + _ALIGNMENT, np.uint8)
     skip = -memory.__array_interface__["data"][0] % _ALIGNMENT

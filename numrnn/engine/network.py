@@ -22,6 +22,9 @@ __all__ = ["make", "new_state", "parts", "step"]
 
 Array = NDArray[Any]
 
+FIRST_CACHE = 1 << 15
+"""Bytes of weights up to which one row takes two panels at once."""
+
 
 def make(signature: Signature, panels: Panels) -> Network:
     """The network of a stack of one direction, with the weights that `panels` has."""
@@ -30,7 +33,7 @@ def make(signature: Signature, panels: Panels) -> Network:
         weights = np.concatenate([value.ravel() for value in panels.parameters.values()])
     else:
         packed = [panels.forward(layer) for layer in range(signature.num_layers)]
-        weights = aligned(sum(map(len, packed)), signature.dtype)
+        weights = aligned(sum(map(len, packed)), signature.dtype, small=True)
         np.concatenate(packed, out=weights)
     for array in (plan, weights):
         array.flags.writeable = False
@@ -55,6 +58,7 @@ def _plan(signature: Signature, panels: Panels) -> NDArray[np.int64]:
         fields.SECOND: size.second_columns,
         fields.N_SECOND: size.n_second_panels,
         fields.SECOND_SIZE: (size.hidden_size + 1) * size.line,
+        fields.X_AT: max(2, ROWS) * size.line + size.lanes,
         fields.REGIONS: size.n_regions - 2 if size.second_columns else 0,
     }
     plan[list(values)] = list(values.values())
@@ -69,6 +73,8 @@ def _plan(signature: Signature, panels: Panels) -> NDArray[np.int64]:
         at += size.second_size
         line[fields.LAYER_VECTORS_AT] = at
         at += size.vectors_size
+        weights = size.n_panels * size.panel_size * signature.dtype.itemsize
+        line[fields.LAYER_AT_ONCE] = 2 if weights <= FIRST_CACHE else 1
         table = line[fields.LAYER_FIELDS :].reshape(ROWS, ROW_FIELDS)
         strides = {
             ROW_X: size.input_size,
@@ -93,7 +99,9 @@ def new_state(net: Network, n_rows: int) -> NetworkState:
     _, h_at, c_at, *_, end = parts(plan, n_rows)
     shape = int(plan[fields.N_LAYERS]), n_rows
     h, c = (*shape, int(plan[fields.OUTPUT])), (*shape, int(plan[fields.CELL_STATE]))
-    return restored(np.zeros(end, net.panels.dtype), (h_at, h), (c_at, c))
+    memory = aligned(end, net.panels.dtype, small=True)
+    memory[:] = 0
+    return restored(memory, (h_at, h), (c_at, c))
 
 
 def step(net: Network, x_t: Array, state: NetworkState) -> Array:
@@ -102,9 +110,10 @@ def step(net: Network, x_t: Array, state: NetworkState) -> Array:
         _step_by_reference(net, x_t, state)
     else:
         n_rows = state.h.shape[1]
-        x_at = parts(net.plan, n_rows)[3]
-        state.memory[x_at : x_at + x_t.size].reshape(x_t.shape)[...] = x_t
-        fields.STEP[net.cell](net.plan, net.panels, state.memory, n_rows)
+        x_at = int(net.plan[fields.X_AT])
+        x = state.memory[x_at : x_at + x_t.size]
+        x.reshape(x_t.shape)[...] = x_t
+        fields.STEP[net.cell](net.plan, net.panels, x, state.memory, n_rows)
     top: Array = state.h[-1]
     return top
 

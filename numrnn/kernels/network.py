@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from numrnn._jit import (
     array_types,
-    contiguous_type,
     digest,
     float_type,
     implements,
@@ -26,7 +25,7 @@ from numrnn._jit import (
     tuple_class,
 )
 from numrnn.cellspec import CELLS
-from numrnn.kernels.simd import lanes, load_tail, store_tail
+from numrnn.kernels.simd import is_readable, lanes, load_tail, readable_view, store_tail
 from numrnn.kernels.step import (
     BATCH_FIRST,
     CELL_STATE,
@@ -34,10 +33,13 @@ from numrnn.kernels.step import (
     N_LAYERS,
     OUTPUT,
     STEP,
+    X_AT,
     parts_of,
 )
 
 Array = NDArray[Any]
+
+LINE = 64  # bytes of a cache line: a vector that lies across two costs twice
 
 
 class NetworkState(NamedTuple):
@@ -133,10 +135,8 @@ def fits(plan: Array, state: NetworkState) -> bool:
 @implements(fits)
 def _choose_fits(plan, state):
     def implementation(plan, state):
-        layers, rows, features = state.h.shape
-        if layers != plan[N_LAYERS] or features != plan[OUTPUT] or state.c.shape[2] != plan[CELL_STATE]:
-            return False
-        return state.memory.size == parts_of(plan, rows)[6]
+        layers, _, features = state.h.shape
+        return layers == plan[N_LAYERS] and features == plan[OUTPUT] and state.c.shape[2] == plan[CELL_STATE]
 
     return implementation
 
@@ -181,14 +181,14 @@ def _choose_both(h, c, state):
 
 
 def take(array: Array, memory: Array, at: int, rows: int, columns: int) -> None:
-    """Copy an array (rows, columns) of any kind to `memory`, from `at` on."""
+    """Copy an array (rows, columns) that is not `is_readable` to `memory`, from `at` on."""
     raise NotImplementedError("take is called by compiled code")
 
 
 @implements(take)
 def _choose_take(array, memory, at, rows, columns):
-    if contiguous_type(array, memory.dtype):
-        return _take_whole
+    if is_readable(array, memory.dtype):
+        return lambda array, memory, at, rows, columns: None
 
     def implementation(array, memory, at, rows, columns):
         for row in range(rows):
@@ -198,34 +198,30 @@ def _choose_take(array, memory, at, rows, columns):
     return implementation
 
 
-def _take_whole(array, memory, at, rows, columns):
-    size = rows * columns
-    for k in range(0, size, lanes(memory)):
-        store_tail(memory, at + k, load_tail(array, k, size - k), size - k)
-
-
-def give(memory: Array, at: int, array: Array, rows: int, columns: int) -> None:
-    """Copy numbers of `memory`, from `at` on, to an array (rows, columns) of any kind."""
+def give(h: Array, array: Array, rows: int, columns: int) -> None:
+    """Copy the top layer of h (L, rows, columns) to an array (rows, columns) of any kind."""
     raise NotImplementedError("give is called by compiled code")
 
 
 @implements(give)
-def _choose_give(memory, at, array, rows, columns):
-    if contiguous_type(array, memory.dtype):
+def _choose_give(h, array, rows, columns):
+    if is_readable(array, h.dtype):
         return _give_whole
 
-    def implementation(memory, at, array, rows, columns):
+    def implementation(h, array, rows, columns):
+        top = h.shape[0] - 1
         for row in range(rows):
             for k in range(columns):
-                array[row, k] = memory[at + row * columns + k]
+                array[row, k] = h[top, row, k]
 
     return implementation
 
 
-def _give_whole(memory, at, array, rows, columns):
+def _give_whole(h, array, rows, columns):
     size = rows * columns
-    for k in range(0, size, lanes(memory)):
-        store_tail(array, k, load_tail(memory, at + k, size - k), size - k)
+    top = (h.shape[0] - 1) * size
+    for k in range(0, size, lanes(h)):
+        store_tail(array, k, load_tail(h, top + k, size - k), size - k)
 
 
 @kernel
@@ -253,7 +249,9 @@ def choose_new_state(net: Any, batch_size: Any, state: Any = None) -> Any:
             raise ValueError("numrnn.jit.new_state: batch_size is negative")
         plan, rows = net.plan, int64(batch_size)
         parts = parts_of(plan, rows)
-        memory = np.zeros(parts[6], net.panels.dtype)
+        lines = np.zeros(parts[5] + LINE // net.panels.itemsize, net.panels.dtype)
+        begin = -lines.ctypes.data % LINE // net.panels.itemsize
+        memory = lines[begin : begin + parts[5]]
         h = memory[parts[1] : parts[2]].reshape((plan[N_LAYERS], rows, plan[OUTPUT]))
         c = memory[parts[2] : parts[3]].reshape((plan[N_LAYERS], rows, plan[CELL_STATE]))
         both(h, c, state)
@@ -276,10 +274,9 @@ def choose_step(net: Any, x_t: Any, state: Any, out: Any) -> Any:
             raise ValueError("numrnn.jit.step: x_t has the wrong shape: expected (rows of the state, input_size)")
         if out.shape[0] != rows or out.shape[1] != plan[OUTPUT]:
             raise ValueError("numrnn.jit.step: out has the wrong shape: expected (rows of the state, H_out)")
-        parts = parts_of(plan, rows)
-        take(x_t, memory, parts[3], rows, plan[INPUT])
-        run_step(plan, net.panels, memory, rows)
-        give(memory, parts[2] - rows * plan[OUTPUT], out, rows, plan[OUTPUT])
+        take(x_t, memory, plan[X_AT], rows, plan[INPUT])
+        run_step(plan, net.panels, readable_view(x_t, memory[plan[X_AT] :]), memory, rows)
+        give(state.h, out, rows, plan[OUTPUT])
 
     return implementation
 
@@ -300,18 +297,17 @@ def choose_run(net: Any, x: Any, state: Any, out: Any) -> Any:
             raise ValueError("numrnn.jit.run: x has the wrong shape: expected (T, rows of the state, input_size)")
         if out.shape[time] != x.shape[time] or out.shape[batch] != rows or out.shape[2] != plan[OUTPUT]:
             raise ValueError("numrnn.jit.run: out has the wrong shape: expected (T, rows of the state, H_out)")
-        parts = parts_of(plan, rows)
-        top = parts[2] - rows * plan[OUTPUT]
         for t in range(x.shape[time]):
             if batch_first:
-                take(x[:, t], memory, parts[3], rows, plan[INPUT])
+                take(x[:, t], memory, plan[X_AT], rows, plan[INPUT])
+                run_step(plan, net.panels, readable_view(x[:, t], memory[plan[X_AT] :]), memory, rows)
             else:
-                take(x[t], memory, parts[3], rows, plan[INPUT])
-            run_step(plan, net.panels, memory, rows)
+                take(x[t], memory, plan[X_AT], rows, plan[INPUT])
+                run_step(plan, net.panels, readable_view(x[t], memory[plan[X_AT] :]), memory, rows)
             if batch_first:
-                give(memory, top, out[:, t], rows, plan[OUTPUT])
+                give(state.h, out[:, t], rows, plan[OUTPUT])
             else:
-                give(memory, top, out[t], rows, plan[OUTPUT])
+                give(state.h, out[t], rows, plan[OUTPUT])
 
     return implementation
 

@@ -297,9 +297,9 @@ def backward_parallel(plan, x, panels, h_0, output, saved, d_output, d_x, found,
         backward_task(CELL, int64(task), plan, x, panels, h_0, output, saved, d_output, d_x, found, arena, resets)
 
 
-def step(plan, panels, memory, n_rows):
+def step(plan, panels, x, memory, n_rows):
     """Contract: `step.step_layers`."""
-    step_layers(CELL, plan, panels, memory, n_rows)
+    step_layers(CELL, plan, panels, x, memory, n_rows)
 
 
 def points_forward(given, found):

@@ -20,6 +20,7 @@ from numba import types
 from numba.core import cgutils, config
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
+from numba.np.arrayobj import populate_array
 
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
@@ -132,6 +133,26 @@ def item_bytes(dtype: Any) -> int:
 def array_data(context: Any, builder: Any, type_: Any, value: Any) -> Any:
     """Pointer to an array's first number."""
     return context.make_array(type_)(context, builder, value).data
+
+
+def is_readable(array: Any, dtype: Any) -> bool:
+    """Whether a type is of arrays that kernels for `dtype` can read where they stand."""
+    return bool(array.layout == "C" and array.aligned and array.dtype == dtype)
+
+
+@intrinsic
+def readable_view(typingctx: Any, array: Any, copy: Any) -> Any:
+    """The numbers of `array` along one axis if it `is_readable`, otherwise those of its copy: nothing is counted."""
+    chosen = 0 if is_readable(array, copy.dtype) else 1
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        given = context.make_array(sig.args[chosen])(context, builder, args[chosen])
+        view = context.make_array(sig.return_type)(context, builder)
+        size = ir.Constant(I64, item_bytes(copy.dtype))
+        populate_array(view, given.data, [given.nitems], [size], size, meminfo=None)
+        return view._getvalue()
+
+    return types.Array(copy.dtype, 1, "C")(array, copy), codegen
 
 
 def emit_cast(context: Any, builder: Any, type_: Any, value: Any, dtype: Any) -> Any:
