@@ -19,7 +19,7 @@ from numrnn import _jit, cells
 from numrnn.cells.source import digest_of
 from numrnn.kernels import launch, own_cell
 from numrnn.kernels.simd import LANES_NUMPY
-from numrnn.kernels.tile import ROW_FIELDS, ROW_H, ROW_X, ROWS, SIDES, VECTORS
+from numrnn.kernels.tile import ROW_FIELDS, ROW_H, ROW_X, ROWS, SIDES, VECTORS, product
 
 
 def forward(sums: Any, states: Any, vectors: Any) -> Any:
@@ -302,7 +302,15 @@ def test_another_process_compiles_nothing_and_other_source_is_another_kernel(tmp
     assert found == [[True, 1], [True, 1], [False, 0]]
 
 
-@pytest.mark.parametrize(("gates", "candidate"), own_cell.PRODUCTS)
+CELL = _jit.CellTag("a cell's product")
+
+
+def one_tile(pre: Any, start: Any, table: Any, x: Any, h: Any, panel: Any) -> None:
+    """A template of `_jit.entry_of_cell`: all rows of a tile, x of 5 numbers and h of 7."""
+    product(CELL, ROWS, pre, 0, start.size, start, 0, 0, table, 0, x, ROW_X, 0, 5, h, ROW_H, 0, 7, panel, 0)
+
+
+@pytest.mark.parametrize(("gates", "candidate"), own_cell.SIDES)
 def test_a_product_brings_each_side_to_its_sums(gates: int, candidate: str | None, rng: np.random.Generator) -> None:
     """Gates and an input side first, the recurrent side of a split candidate last, `blocks` vectors of units each."""
     size = LANES_NUMPY[np.dtype("f8")]
@@ -310,17 +318,16 @@ def test_a_product_brings_each_side_to_its_sums(gates: int, candidate: str | Non
     x_vectors = list(range(gates * blocks))
     h_vectors = x_vectors[: -blocks if candidate else None]
     h_vectors += list(range(gates * blocks, (gates + 1) * blocks)) if candidate == "split" else []
-    assert (tuple(x_vectors), tuple(h_vectors)) in SIDES.values()
     x, h = rng.standard_normal((ROWS, 5)), rng.standard_normal((ROWS, 7))
     start = rng.standard_normal(VECTORS * size)
     w_x, w_h = rng.standard_normal((5, len(x_vectors), size)), rng.standard_normal((7, len(h_vectors), size))
     table = np.zeros((ROWS, ROW_FIELDS), np.int64)
     table[:, ROW_X], table[:, ROW_H] = np.arange(ROWS) * 5, np.arange(ROWS) * 7
     panel, found = np.concatenate([w_x.ravel(), w_h.ravel()]), np.empty((ROWS, VECTORS * size))
-    own_cell.PRODUCTS[gates, candidate](
-        ROWS, found.ravel(), 0, VECTORS * size, start, 0, 0, table.ravel(), 0,
-        x.ravel(), ROW_X, 0, 5, h.ravel(), ROW_H, 0, 7, panel, 0,
-    )  # fmt: skip
+    sides = own_cell.SIDES[gates, candidate]
+    assert SIDES[sides] == (tuple(x_vectors), tuple(h_vectors))
+    kernel = _jit.entry_of_cell(one_tile, _jit.CellTag(f"sides {sides}", sides=sides), parallel=False, on_disk=False)
+    kernel(found.ravel(), start, table.ravel(), x.ravel(), h.ravel(), panel)
     expected = np.tile(start.reshape(1, VECTORS, size), (ROWS, 1, 1))
     expected[:, x_vectors] += np.einsum("rk,kvl->rvl", x, w_x)
     expected[:, h_vectors] += np.einsum("rk,kvl->rvl", h, w_h)

@@ -164,7 +164,7 @@ def _compare_compiled(cell: type[OwnCell], rng: np.random.Generator) -> None:
         ):
             read = np.stack(inputs).reshape(len(inputs), -1).astype(dtype)
             found = np.empty((len(results), read.shape[1]), dtype)
-            kernel(read, found)
+            kernel(read.shape[1], read.ravel(), found.ravel())
             right = np.stack(results).reshape(found.shape)
             if not np.allclose(found, right, rtol=tolerance, atol=tolerance * max(1.0, float(np.abs(right).max()))):
                 problem = f"`{name}` gives other numbers when it is compiled for {dtype} than in Python."

@@ -302,14 +302,13 @@ def step(plan, panels, x, memory, n_rows):
     step_layers(CELL, plan, panels, x, memory, n_rows)
 
 
-def points_forward(given, found):
-    """One step of some units.
+def points_forward(count, given, found):
+    """One step of `count` units.
 
-    given   (sums, states, vectors, 1; n)   read
-    found   (states, kept; n)               written
+    given   sums, states, vectors, a weight, `count` numbers each   read
+    found   states, kept                                            written
     """
-    count, size = given.shape[1], lanes(given)
-    given, found = given.ravel(), found.ravel()
+    size = lanes(given)
     for unit in range(0, count, size):
         valid = count - unit
         sums = load_several(given, unit, count, valid, CELL.n_sums)
@@ -322,14 +321,13 @@ def points_forward(given, found):
         store_several(found, unit + (1 + CELL.n_cells) * count, count, kept, valid)
 
 
-def points_backward(given, found):
+def points_backward(count, given, found):
     """Its adjoint.
 
-    given   (adjoints of the states, kept, states before, states after, vectors, 1; n)   read
-    found   (adjoints of sums, states before, vectors; n)                                 written
+    given   adjoints of the states, kept, states before and after, vectors, a weight   read
+    found   adjoints of sums, states before, vectors                                   written
     """
-    count, size = given.shape[1], lanes(given)
-    given, found = given.ravel(), found.ravel()
+    size = lanes(given)
     n_states = 1 + CELL.n_cells
     for unit in range(0, count, size):
         valid = count - unit
