@@ -62,6 +62,10 @@ def set_num_threads(n: int) -> None:
     -----
     Results do not depend on it, bit for bit. A call's own `n_threads` argument takes precedence.
 
+    One call at a time runs on several threads; calls that other Python threads make meanwhile run on one. Where Numba's
+    threading layer is workqueue (`numrnn.info` tells), which aborts the process when it is entered twice, calls run on
+    one thread while any other Python thread is alive.
+
     Examples
     --------
     >>> import numrnn

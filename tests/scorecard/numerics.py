@@ -90,7 +90,7 @@ def subnormal_numbers() -> None:
             np.testing.assert_array_equal(tiny_output, output, err_msg=f"{cell}: subnormal numbers are not flushed")
 
 
-@row("N-05", "1, 2 and all threads, 20 times: the same bits, every gradient", fast="omp", layers=LAYERS)
+@row("N-05", "1, 2 and all threads, 20 times: the same bits, every gradient", layers=LAYERS)
 def threads_and_repeats() -> None:
     ragged = [
         replace(case, lengths="ragged") for case in random_cases(5, 6, ("lstm", "gru", "rnn_tanh"), dtype="float32")
