@@ -213,6 +213,33 @@ def test_layers_are_copied_pickled_and_saved(cell: str, tmp_path: Path, rng: np.
     np.testing.assert_array_equal(loaded(x, n_threads=1).output, expected)
 
 
+def test_a_class_that_only_this_process_has_goes_to_another_with_its_layers(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """As joblib and Dask send what a notebook defines."""
+    cloudpickle = pytest.importorskip("cloudpickle")
+    layer = own_cells.MGU(3, 5, 2, seed=0)
+    x = rng.standard_normal((4, 2, 3))
+    (tmp_path / "layer").write_bytes(_by_value(cloudpickle, layer))
+    np.save(tmp_path / "x.npy", x)
+    code = "import numpy as np, pickle; layer = pickle.load(open('layer', 'rb')); "
+    code += "np.save('y.npy', layer(np.load('x.npy'), n_threads=1).output)"
+    words = [sys.executable, "-c", code]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), layer(x, n_threads=1).output)
+
+
+def _by_value(cloudpickle: Any, layer: Any) -> bytes:
+    """Pickled together with its class, and with the class's functions."""
+    cloudpickle.register_pickle_by_value(own_cells)
+    try:
+        pickled: bytes = cloudpickle.dumps(layer)
+    finally:
+        cloudpickle.unregister_pickle_by_value(own_cells)
+    return pickled
+
+
 @pytest.mark.parametrize("init", ["pytorch", "keras"])
 def test_vectors_are_drawn_counted_and_described(init: str) -> None:
     layer = own_cells.PeepholeLSTM(3, 64, 2, bidirectional=True, init=init, seed=0)

@@ -16,6 +16,7 @@ from literature import own_cells
 
 import numrnn
 from numrnn import _jit, cells
+from numrnn.cells.definition import made
 from numrnn.cells.source import digest_of
 from numrnn.kernels import launch, own_cell
 from numrnn.kernels.simd import LANES_NUMPY
@@ -186,7 +187,8 @@ def plain_check(cell: Any, **functions: Any) -> None:
 
     from numrnn.cells import checking
 
-    step = replace(cell._step, functions=dict(cell._step.functions) | functions)
+    step = made(cell).step
+    step = replace(step, functions=dict(step.functions) | functions)
     wrong = checking._wrong_adjoints(step, np.random.default_rng(0))
     if wrong:
         raise ValueError("\n".join(wrong))

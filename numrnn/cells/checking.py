@@ -9,7 +9,7 @@ import numpy as np
 from numrnn import _jit
 from numrnn._errors import explain, kind_of
 from numrnn.cells.compiled import check_result, compile_functions, points
-from numrnn.cells.definition import OwnCell
+from numrnn.cells.definition import OwnCell, made
 from numrnn.cells.steps import OwnStep
 from numrnn.reference_cells import Array, Arrays
 
@@ -58,8 +58,8 @@ def check(cell: type[OwnCell]) -> None:
     rng = np.random.default_rng(0)
     if not _jit.DISABLED:
         for dtype in _TOLERANCES:
-            compile_functions(cell._step.spec, cell._compiled, dtype)
-    wrong = _wrong_adjoints(cell._step, rng)
+            compile_functions(cell._spec_given, made(cell).compiled, dtype)
+    wrong = _wrong_adjoints(made(cell).step, rng)
     if wrong:
         raise ValueError(explain(cell.__name__, "`backward` is wrong.", *wrong))
     if not _jit.DISABLED:
@@ -153,14 +153,14 @@ def _wrong_adjoints(step: OwnStep, rng: np.random.Generator) -> list[str]:
 
 def _compare_compiled(cell: type[OwnCell], rng: np.random.Generator) -> None:
     """Raise where the compiled functions and the same run by Python differ."""
-    at = _Points(cell._step, rng)
+    at = _Points(made(cell).step, rng)
     after, kept = at.forward(at.sums, at.states, at.vectors)
     expected = (*after, *kept), tuple(at.backward())
     rests = (*at.vectors, at.weight)
     given = (*at.sums, *at.states, *rests), (*at.d_states, *kept, *at.states, *after, *rests)
     for dtype, tolerance in _TOLERANCES.items():
         for name, kernel, inputs, results in zip(
-            ("forward", "backward"), points(cell._tag, on_disk=cell._on_disk), given, expected, strict=True
+            ("forward", "backward"), points(made(cell).tag, on_disk=cell._on_disk), given, expected, strict=True
         ):
             read = np.stack(inputs).reshape(len(inputs), -1).astype(dtype)
             found = np.empty((len(results), read.shape[1]), dtype)

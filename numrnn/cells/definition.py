@@ -7,9 +7,9 @@ import inspect
 import keyword
 import sys
 from collections.abc import Callable, Sequence
-from itertools import count
 from types import FunctionType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
+from uuid import uuid4
 
 from numpy.typing import DTypeLike
 
@@ -26,7 +26,7 @@ from numrnn.nn.arguments import not_yet
 from numrnn.nn.recurrent import Recurrent
 from numrnn.reference_cells import STEPS
 
-__all__ = ["OwnCell", "define", "defined", "own_cell"]
+__all__ = ["OwnCell", "define", "defined", "made", "own_cell"]
 
 _ARGUMENTS = {
     "forward": ("sums", "states", "vectors"),
@@ -36,7 +36,6 @@ _ARGUMENTS = {
 }
 _TAKEN = ("ih", "hh", "hr")
 _MOST_GATES = 4
-_without_source = count()
 
 
 class OwnCell(Recurrent):
@@ -44,10 +43,9 @@ class OwnCell(Recurrent):
 
     source: ClassVar[str]
     _own: ClassVar[str]  # its key in the tables of cells
-    _step: ClassVar[OwnStep]
-    _compiled: ClassVar[dict[str, Any]]
-    _tag: ClassVar[_jit.CellTag]
-    _on_disk: ClassVar[bool]
+    _spec_given: ClassVar[CellSpec]
+    _functions: ClassVar[dict[str, FunctionType]]
+    _on_disk: ClassVar[bool]  # whether its functions' source could be read
 
     def __init__(
         self,
@@ -77,8 +75,9 @@ class OwnCell(Recurrent):
             init=init,
         )
 
-
-_DEFINED: dict[str, type[OwnCell]] = {}
+    def _connect(self) -> None:
+        made(type(self))
+        super()._connect()
 
 
 def define(
@@ -195,48 +194,65 @@ def define(
         raise ValueError(explain(head, "`operand` is of a late candidate, and there is none.", advice))
     functions = {argument: _function(head, argument, value) for argument, value in given.items()}
     digest = digest_of(functions)
-    if digest is None:
-        key = f"{name}_unread{next(_without_source)}"
-    else:
-        key = f"{name}_{hashlib.sha256(f'{spec} {source} {digest}'.encode()).hexdigest()[:12]}"
-    if key not in _DEFINED:
-        module = sys._getframe(1).f_globals.get("__name__", "__main__")
-        _DEFINED[key] = _make(key, spec, functions, source, module, on_disk=digest is not None)
-    _DEFINED[key] = _DEFINED.pop(key)  # the last one
-    return _DEFINED[key]
+    words = uuid4().hex if digest is None else hashlib.sha256(f"{spec} {source} {digest}".encode()).hexdigest()
+    key = f"{name}_{words[:12]}"
+    if key not in _MADE:
+        title = f"{name} ({source})" if source else name
+        members: dict[str, Any] = {
+            "__doc__": f"A stack of layers of the cell {title}; made by `numrnn.cells.define`.",
+            "__module__": sys._getframe(1).f_globals.get("__name__", "__main__"),
+            "__qualname__": name,
+            "source": source,
+            "_own": key,
+            "_spec_given": spec,
+            "_functions": functions,
+            "_on_disk": digest is not None,
+        }
+        made(type(name, (OwnCell,), members))
+    _MADE[key] = _MADE.pop(key)  # the last one
+    return _MADE[key].cell
 
 
-def _make(
-    key: str, shown: CellSpec, functions: dict[str, FunctionType], source: str, module: str, *, on_disk: bool
-) -> type[OwnCell]:
-    """Enter a cell into the tables, and make its class."""
-    saved = (*shown.saved, "operand") if shown.candidate == "late" else shown.saved
-    spec = CellSpec(key, shown.gates, shown.states, saved, candidate=shown.candidate, vectors=shown.vectors)
-    step = OwnStep(shown, {name: plain(function) for name, function in functions.items()})
-    compiled = {name: pointwise(function) for name, function in functions.items()}
-    tag = tag_of(key, shown, compiled)
+class Made(NamedTuple):
+    """What this process has of a cell."""
+
+    cell: type[OwnCell]
+    step: OwnStep
+    compiled: dict[str, Any]
+    tag: _jit.CellTag
+
+
+_MADE: dict[str, Made] = {}
+
+
+def made(cell: type[OwnCell]) -> Made:
+    """Enter a cell into the tables, unless it is there: a class may come from another process, too."""
+    key = cell._own
+    if key in _MADE:
+        return _MADE[key]
+    spec = cell._spec_given
+    saved = (*spec.saved, "operand") if spec.candidate == "late" else spec.saved
+    step = OwnStep(spec, {name: plain(function) for name, function in cell._functions.items()})
+    compiled = {name: pointwise(function) for name, function in cell._functions.items()}
+    tag = tag_of(key, spec, compiled)
     if not _jit.DISABLED:
-        launch.FORWARD[key], launch.BACKWARD[key] = entries(shown, tag, compiled, on_disk=on_disk)
-    STEP[key] = jit_step(tag, on_disk=on_disk)
+        launch.FORWARD[key], launch.BACKWARD[key] = entries(spec, tag, compiled, on_disk=cell._on_disk)
+    STEP[key] = jit_step(tag, on_disk=cell._on_disk)
     STEPS[key] = step.forward, step.backward
-    CELLS[key] = spec
-    text = (
-        f"A stack of layers of the cell {shown.name}{f' ({source})' if source else ''}; made by `numrnn.cells.define`."
-    )
-    members: dict[str, Any] = {"__doc__": text, "__module__": module, "__qualname__": shown.name, "source": source}
-    members |= {"_own": key, "_step": step, "_compiled": compiled, "_tag": tag, "_on_disk": on_disk}
-    return type(shown.name, (OwnCell,), members)
+    CELLS[key] = CellSpec(key, spec.gates, spec.states, saved, candidate=spec.candidate, vectors=spec.vectors)
+    _MADE[key] = Made(cell, step, compiled, tag)
+    return _MADE[key]
 
 
 def defined(name: str) -> type[OwnCell] | None:
     """The class of that name that was defined last."""
-    found = [made for made in _DEFINED.values() if made.__name__ == name]
+    found = [each.cell for each in _MADE.values() if each.cell.__name__ == name]
     return found[-1] if found else None
 
 
-def own_cell(made: type[OwnCell]) -> dict[str, Any]:
+def own_cell(cell: type[OwnCell]) -> dict[str, Any]:
     """What a file says of a cell, beside its name: whatever its weights depend on."""
-    spec = made._step.spec
+    spec = cell._spec_given
     return {"gates": list(spec.gates), "candidate": spec.candidate, "vectors": list(spec.vectors)}
 
 
