@@ -16,9 +16,19 @@ from numrnn.kernels.several import result_of
 __all__ = ["check_result", "compile_functions", "entries", "jit_step", "points", "pointwise"]
 
 
-def pointwise(function: FunctionType) -> Any:
-    """A user's function as kernels call it, and those that it calls, with the package's options."""
-    return _jit.kernel(compilable(function, _jit.kernel))
+def pointwise(function: FunctionType, cell: str) -> Any:
+    """A user's function as kernels call it, and those that it calls, with the package's options.
+
+    They stand in the package, under a name of their cell's: compiled code is told from other code by names, and a
+    process that finds it on disk need not have the user's module.
+    """
+
+    def compiled(twin: FunctionType) -> Any:
+        twin.__module__ = twin.__globals__["__name__"] = own_cell.__name__
+        twin.__qualname__ = f"{cell}.{twin.__qualname__}"
+        return _jit.kernel(twin)
+
+    return compiled(compilable(function, compiled))
 
 
 def entries(spec: CellSpec, tag: _jit.CellTag, functions: dict[str, Any], *, on_disk: bool) -> tuple[Any, Any]:

@@ -233,7 +233,7 @@ def made(cell: type[OwnCell]) -> Made:
     spec = cell._spec_given
     saved = (*spec.saved, "operand") if spec.candidate == "late" else spec.saved
     step = OwnStep(spec, {name: plain(function) for name, function in cell._functions.items()})
-    compiled = {name: pointwise(function) for name, function in cell._functions.items()}
+    compiled = {name: pointwise(function, key) for name, function in cell._functions.items()}
     tag = tag_of(key, spec, compiled)
     if not _jit.DISABLED:
         launch.FORWARD[key], launch.BACKWARD[key] = entries(spec, tag, compiled, on_disk=cell._on_disk)
