@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.ma  # it reads the docstring of `np.empty` when it is imported
 
 PAGE = mmap.PAGESIZE
 CANARY = 0xA5
@@ -62,8 +63,11 @@ class GuardedMemory:
 
     @contextmanager
     def around_everything(self) -> Iterator[None]:
-        """Have every array that the package allocates stand between guards."""
+        """Have every array that the package allocates stand between guards, none that it keeps from earlier."""
         from numrnn.engine import buffers
+
+        for scratches in buffers.SCRATCHES.values():
+            scratches._idle.clear()
 
         aligned, empty, zeros = buffers.aligned, np.empty, np.zeros
         modules = [

@@ -9,15 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.ma  # it reads the docstring of `np.empty` when it is imported
 from cases import Problem, call, layer_answers, make_layer, make_problem, random_cases
 from guards import GuardedMemory
 
 import numrnn
-from numrnn.engine import buffers, forward_plans, geometry
+from numrnn.engine import forward_plans, geometry
 from numrnn.engine.plan import forget_plans, plan_shape
 from numrnn.engine.workspace import Workspace
-from numrnn.kernels import tile
+from numrnn.kernels import tasks, tile
 
 from .rows import CannotRunError, row
 
@@ -60,8 +59,6 @@ def guarded_arrays() -> None:
         case = replace(case, dtype=("float32", "float64")[k // 5 % 2], resets=resets)
         guard.at_end, n_threads = bool(rng.random() < 0.7), int(rng.integers(1, 3))
         forget_plans()
-        for scratches in buffers.SCRATCHES.values():
-            scratches._idle.clear()
         problem = make_problem(case)
         given = {name: getattr(problem, name) for name in names}
         problem = replace(problem, **{name: None if a is None else guard.copy(a) for name, a in given.items()})
@@ -85,8 +82,6 @@ def _offsets() -> None:
         planned = forward_plans.forward(plan, 0, batch, Workspace.of(plan, keep=True), last=False, resets=False)
         request = planned.request
         assert request.dtype == np.int64
-        from numrnn.kernels import tasks
-
         table = request[request[planned.headers[0] + tasks.TABLE_AT] :][: rows * tile.ROW_FIELDS]
         table = table.reshape(rows, tile.ROW_FIELDS)
         for field, size in ((tile.ROW_X, features), (tile.ROW_H, units)):
