@@ -192,3 +192,10 @@ def aliases() -> None:
         out = h[-1] if h.flags.writeable else np.empty((4, 7), "float32")
         np.testing.assert_array_equal(stream.step(x[t], out=out), expected[t])
     np.testing.assert_array_equal(stream.state[0][-1], expected[-1])
+    # likewise a step of a network, whose `out` may also be its state's own h
+    net = layer.jit()
+    state, steps = numrnn.jit.new_state(net, 4), x.copy()
+    for t, x_t in enumerate(steps):
+        out = x_t if t % 2 else state.h[-1]
+        numrnn.jit.step(net, x_t, state, out)
+        np.testing.assert_array_equal(out, expected[t])

@@ -43,8 +43,18 @@ def _streamed(layer: Any, problem: Problem, _n_threads: int) -> None:
     stream.reset([0])
 
 
+def _networked(layer: Any, problem: Problem, _n_threads: int) -> None:
+    if layer.bidirectional:
+        return
+    net, x = layer.jit(), problem.padded_with(0.0).x
+    state = numrnn.jit.new_state(net, x.shape[1], problem.state)
+    out = np.empty((*x.shape[:2], state.h.shape[2]), layer.dtype)
+    for x_t, out_t in zip(x, out, strict=True):
+        numrnn.jit.step(net, x_t, state, out_t)
+
+
 # every way to the kernels of a layer
-WAYS: tuple[Callable[[Any, Problem, int], None], ...] = (_trained, _inferred, _streamed)
+WAYS: tuple[Callable[[Any, Problem, int], None], ...] = (_trained, _inferred, _streamed, _networked)
 
 
 @row("I-11", "2,000 random shapes: guard pages and canaries around every array", seconds=1800)
