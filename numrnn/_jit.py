@@ -61,7 +61,13 @@ CompileError = numba.core.errors.NumbaError
 # Numba counts a parallel loop in uint64: cast, or the body is compiled once for each type.
 int64 = np.int64
 
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
+# What is not said here, a kernel would take over from the function of a user's for which it is first compiled.
+_OPTIONS: dict[str, Any] = {
+    "error_model": "numpy",
+    "nogil": True,
+    "fastmath": False,
+    "forceinline": False,
+}
 # Serial kernels own no memory: they need not count who does, which costs a small step as much as its sums.
 _SERIAL = _OPTIONS | ({"_nrt": False} if hasattr(CPUTargetOptions, "_nrt") else {})
 
@@ -227,7 +233,7 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 def inlined_kernel(function: Callable[..., Any]) -> Any:
     """`kernel`, for those that are too small to be called: their code stands in the caller's."""
-    return njit(forceinline=True, **_SERIAL)(function)
+    return njit(**(_SERIAL | {"forceinline": True}))(function)
 
 
 def entry_kernel(function: Callable[..., Any]) -> Any:
@@ -294,8 +300,8 @@ def integer_type(type_: Any) -> bool:
 
 
 def float_type(type_: Any) -> bool:
-    """Whether a type is one of floats."""
-    return isinstance(type_, types.Float)
+    """Whether a type is a float that compiled code computes with."""
+    return type_ in (types.float32, types.float64)
 
 
 class CellTag:

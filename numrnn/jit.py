@@ -91,7 +91,7 @@ def step(net: Network, x_t: ArrayLike, state: NetworkState, out: Array) -> None:
     state : NetworkState
         What `new_state` returned for this network; changed in place.
     out : array (N, H_out)
-        Written: floats, of any layout. It may be `x_t`.
+        Written: float32 or float64, of any layout. It may be `x_t`.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def run(net: Network, x: ArrayLike, state: NetworkState, out: Array) -> None:
     state : NetworkState
         What `new_state` returned for this network; changed in place.
     out : array (T, N, H_out), or (N, T, H_out) if the layer is batch_first
-        Written: floats, of any layout.
+        Written: float32 or float64, of any layout.
 
     Raises
     ------
@@ -161,7 +161,10 @@ def run(net: Network, x: ArrayLike, state: NetworkState, out: Array) -> None:
     given = array.swapaxes(0, 1) if batch_first and array.ndim == 3 else array
     gives = out.swapaxes(0, 1) if batch_first and out.ndim == 3 else out
     axes = "(rows of the state, time, {})" if batch_first else "(time, rows of the state, {})"
-    steps = given.shape[0] if array.ndim == 3 else 0
+    if array.ndim != 3:
+        problem = f"`x` has {array.ndim} axes, expected three: {axes.format('input_size')}."
+        raise ValueError(explain(head, problem, "One step goes to numrnn.jit.step."))
+    steps = given.shape[0]
     for name, shape, features in (("x", array.shape, INPUT), ("out", out.shape, OUTPUT)):
         expected = (rows, steps) if batch_first else (steps, rows)
         words = axes.format("input_size" if name == "x" else "H_out")
@@ -212,15 +215,17 @@ def _checked(head: str, net: object, name: str, x: object, state: object, out: o
     """Check all but shapes; returns x as an array."""
     of, moved = _network(head, net), _state(head, "state", state)
     layers, rows, columns = moved.h.shape
+    parts = network.parts(of.plan, rows)
+    begin = (compiled.address(moved.h) - compiled.address(moved.memory)) // moved.memory.itemsize
     own = (layers, columns, moved.memory.dtype) == (of.plan[N_LAYERS], of.plan[OUTPUT], of.panels.dtype)
-    if not own or network.parts(of.plan, rows)[-1] != moved.memory.size:
+    if not own or moved.memory.size != parts[-1] or (rows and begin != parts[1]):
         problem = f"`state` has h {moved.h.shape} {moved.h.dtype}, which is not of this network."
         raise ValueError(explain(head, problem, "Make it with numrnn.jit.new_state(net, batch_size)."))
     if not isinstance(out, np.ndarray):
-        raise TypeError(explain(head, f"`out` should be a writable array of floats, got {kind_of(out)}."))
-    if out.dtype.kind != "f" or not out.flags.writeable:
+        raise TypeError(explain(head, f"`out` should be a writable array of float32 or float64, got {kind_of(out)}."))
+    if out.dtype not in (np.float32, np.float64) or not out.flags.writeable:
         got = f"dtype {out.dtype}{'' if out.flags.writeable else ', read-only'}"
-        raise TypeError(explain(head, f"`out` should be a writable array of floats, got {got}."))
+        raise TypeError(explain(head, f"`out` should be a writable array of float32 or float64, got {got}."))
     return real_array(x, head, name)
 
 

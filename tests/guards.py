@@ -74,7 +74,7 @@ class GuardedMemory:
             m for n, m in sys.modules.items() if n.startswith("numrnn") and getattr(m, "aligned", None) is aligned
         ]
 
-        def exact(size: int, dtype: Any) -> np.ndarray:
+        def exact(size: int, dtype: Any, *, small: bool = False) -> np.ndarray:
             return self.empty(max(size, 1), dtype)
 
         try:

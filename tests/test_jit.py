@@ -36,10 +36,8 @@ def whole(net, x, state, out):
 
 
 @numba.njit
-def whole_by_run(net, x, out):
-    state = numrnn.jit.new_state(net, x.shape[1])
+def run_in_compiled_code(net, x, state, out):
     numrnn.jit.run(net, x, state, out)
-    return state
 
 
 @numba.njit
@@ -103,13 +101,10 @@ def test_a_run_in_compiled_code_is_the_layer_in_its_layout(batch_first, rng):
     for shape in ((7, 3, 4), (0, 3, 4), (3, 0, 4)):
         x = rng.standard_normal(shape).astype(np.float32)
         expected = layer(x)
-        for run in (whole_by_run if not batch_first else None, None):
+        for run in (numrnn.jit.run, run_in_compiled_code):
+            state = numrnn.jit.new_state(net, shape[0 if batch_first else 1])
             out = np.full((*shape[:2], 9), np.nan, np.float32)
-            if run is None:
-                state = numrnn.jit.new_state(net, shape[0 if batch_first else 1])
-                numrnn.jit.run(net, x, state, out)
-            else:
-                state = run(net, x, out)
+            run(net, x, state, out)
             same(out, expected.output)
             same(state.h, expected.h_n)
 
@@ -357,6 +352,58 @@ def test_a_users_disk_cache_sees_new_weights_and_another_version(tmp_path):
     assert run(0) == ["1", "0"]  # and the old one still stands
 
 
+FAST = """
+import sys
+import numba
+import numpy as np
+import numrnn
+
+@numba.njit(fastmath=sys.argv[1] == "fast")
+def last(net, x):
+    state = numrnn.jit.new_state(net, x.shape[1])
+    out = np.empty((x.shape[1], 17), np.float32)
+    for t in range(x.shape[0]):
+        numrnn.jit.step(net, x[t], state, out)
+    return out
+
+layer = numrnn.RNN(9, 17, seed=0)
+x = np.random.default_rng(0).standard_normal((50, 7, 9)).astype(np.float32)
+assert np.array_equal(last(layer.jit(), x), layer(x).last_output)
+"""
+
+
+@compiled_code
+def test_fast_math_of_a_users_function_is_not_the_kernels(tmp_path):
+    """Neither in that process nor, through the disk cache, in later ones."""
+    program = tmp_path / "program.py"
+    program.write_text(FAST)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMRNN_CACHE_DIR": str(tmp_path / "kernels")}
+    for mode in ("fast", "plain"):
+        subprocess.run([sys.executable, str(program), mode], env=environment, check=True, timeout=300)
+
+
+def test_a_state_of_other_parts_is_refused(rng):
+    """Sizes of the states alone do not tell that x is longer, or that there is a second stage."""
+    net, other = numrnn.GRU(40, 8).jit(), numrnn.GRU(2, 8).jit()
+    x, out = np.zeros((1, 40), np.float32), np.zeros((1, 8), np.float32)
+    for wrong in (other, numrnn.GRU(40, 8, reset_after=False).jit()):
+        state = numrnn.jit.new_state(wrong, 1)
+        with pytest.raises(ValueError, match="not of this network"):
+            numrnn.jit.step(net, x, state, out)
+        with pytest.raises(ValueError, match="another network"):
+            whole(net, x[None], state, out[None])
+
+
+@compiled_code
+def test_x_may_be_a_part_of_the_state(rng):
+    layer = numrnn.LSTM(8, 8)
+    net, parts = layer.jit(), tuple(rng.standard_normal((2, 1, 1, 8)).astype(np.float32))
+    for place in (0, 1):
+        state, out = numrnn.jit.new_state(net, 1, parts), np.empty((1, 1, 8), np.float32)
+        whole(net, (state.h, state.c)[place], state, out)
+        same(out, layer(parts[place], parts).output)
+
+
 def test_the_reference_answers_where_compiling_is_switched_off():
     code = """
 import warnings; warnings.simplefilter("ignore")
@@ -394,7 +441,11 @@ READ_ONLY = np.broadcast_to(np.float32(0), (4, 3))
         (lambda: numrnn.jit.step(NET, X, (1, 2), OUT), TypeError, "`state` should be a NetworkState, got tuple"),
         (lambda: numrnn.jit.step(NET, X[:3], STATE, OUT), ValueError, r"`x_t` has shape \(3, 2\), expected \(4, 2\)"),
         (lambda: numrnn.jit.step(NET, X, STATE, OUT[:3]), ValueError, r"`out` has shape \(3, 3\), expected \(4, 3\)"),
-        (lambda: numrnn.jit.step(NET, X, STATE, [0.0]), TypeError, "`out` should be a writable array of floats"),
+        (
+            lambda: numrnn.jit.step(NET, X, STATE, [0.0]),
+            TypeError,
+            "`out` should be a writable array of float32 or float64",
+        ),
         (lambda: numrnn.jit.step(NET, X, STATE, READ_ONLY), TypeError, "got dtype float32, read-only"),
         (lambda: numrnn.jit.step(NET, X, STATE, OUT.astype(int)), TypeError, "got dtype int64"),
         (lambda: numrnn.jit.step(NET, X * 1j, STATE, OUT), TypeError, "complex"),
@@ -408,7 +459,7 @@ READ_ONLY = np.broadcast_to(np.float32(0), (4, 3))
             ValueError,
             "not of this network",
         ),
-        (lambda: numrnn.jit.run(NET, X, STATE, OUT), ValueError, r"`x` has shape \(4, 2\), expected \(0, 4, 2\)"),
+        (lambda: numrnn.jit.run(NET, X, STATE, OUT), ValueError, "`x` has 2 axes, expected three"),
         (lambda: numrnn.jit.run(NET, X[None], STATE, OUT[None, :3]), ValueError, r"`out` has shape \(1, 3, 3\)"),
         (lambda: numrnn.jit.new_state(NET, -1), ValueError, "`batch_size`"),
         (lambda: numrnn.jit.new_state(NET, 2.5), TypeError, "`batch_size`"),
@@ -453,8 +504,8 @@ def test_errors_in_compiled_code_say_what_is_wrong():
         ((X, X, STATE, OUT), r"net should be what layer\.jit\(\) returns"),
         ((NET, X, X, OUT), "state should be what new_state returns"),
         ((NET, X[0], STATE, OUT), r"x_t should be an array \(N, I\) of real numbers"),
-        ((NET, X, STATE, OUT.astype(np.int64)), "out should be a writable array of floats"),
-        ((NET, X, STATE, READ_ONLY), "out should be a writable array of floats"),
+        ((NET, X, STATE, OUT.astype(np.int64)), "out should be a writable array of float32 or float64"),
+        ((NET, X, STATE, READ_ONLY), "out should be a writable array of float32 or float64"),
         ((numrnn.GRU(2, 3, dtype="float64").jit(), X, STATE, OUT), "the network is float64, its state float32"),
     ):
         with pytest.raises(numba.TypingError, match=text):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,10 @@ def forward(sums: Any, states: Any, vectors: Any) -> Any:
 
 def backward(d_states: Any, kept: Any, before: Any, after: Any, vectors: Any) -> Any:
     return (d_states[0] * (1.0 - after[0] * after[0]),), (0.0,), ()
+
+
+def greedy(sums: Any, states: Any, vectors: Any) -> Any:
+    return (sums[0],), (sums[0], sums[0])
 
 
 def define(name: str = "Plain", **changes: Any) -> Any:
@@ -56,6 +61,11 @@ class TestRefusals:
                 "`4 gates` is not implemented.*a split candidate takes two.\n  Here 3 fit",
             ),
             ({"candidate": "split"}, ValueError, "needs another gate beside the last one"),
+            (
+                {"gates": ("f", "n"), "kept": ("operand",), "candidate": "late"},
+                ValueError,
+                "`kept` may not have the name operand",
+            ),
             ({"candidate": "both"}, ValueError, '`candidate` should be None, "split" or "late", got str \'both\''),
             ({"states": ("c", "h")}, ValueError, r'`states` should be \("h",\) or \("h", "c"\)'),
             ({"kept": ("a b",)}, ValueError, "`kept` should be names such as"),
@@ -134,6 +144,17 @@ class TestFirstCall:
         with pytest.raises(TypeError, match=r"Wrong: `forward` does not compile for vectors of float64.\n(?s:.*)gt"):
             define("Wrong", forward=branching)(3, 4, dtype="float64")(np.zeros((2, 1, 3)))
 
+    @pytest.mark.parametrize("use", [lambda layer: layer(np.zeros((2, 1, 3))), lambda layer: layer.jit()])
+    def test_a_layer_does_not_run_a_forward_that_keeps_too_much(self, use: Any) -> None:
+        with pytest.raises(
+            TypeError, match=r"`forward` returns .*, expected a tuple of the tuples states of 1, kept of 0"
+        ):
+            use(define("Greedy", forward=greedy)(3, 4))
+
+    def test_a_layer_does_not_run_a_backward_that_returns_too_little(self) -> None:
+        with pytest.raises(TypeError, match="`backward` returns"):
+            define("Wrong", backward=short)(3, 4).vjp(np.zeros((2, 1, 3)))
+
     def test_a_backward_that_returns_too_little(self) -> None:
         wrong = define("Wrong", backward=short)
         text = r"`backward` returns .*, expected a tuple of the tuples d_sums of 1, d_before of 1, d_vectors of 0.\n"
@@ -210,6 +231,10 @@ def scaled(sums: Any, states: Any, vectors: Any) -> Any:
     return (FACTOR * helper(sums[0]),), ()
 
 
+def of_a_module(x: Any) -> Any:
+    return x * outer.inner.alpha  # type: ignore[name-defined]  # noqa: F821
+
+
 def helper(x: Any) -> Any:
     return cells.tanh(x)
 
@@ -242,6 +267,19 @@ class TestIdentity:
     def test_lambdas_in_one_line_are_told_apart(self) -> None:
         plus, minus = lambda x: x + 1.0, lambda x: x - 1.0
         assert digest_of({"forward": plus}) != digest_of({"forward": minus})
+        twice, thrice = lambda x: x * 2.0, lambda x: x * 3.0
+        assert digest_of({"forward": twice}) != digest_of({"forward": thrice})
+        one, other = lambda x: cells.tanh(x) + 1.0, lambda x: cells.sigmoid(x) + 1.0
+        assert digest_of({"forward": one}) != digest_of({"forward": other})
+
+    def test_values_in_modules_of_modules_are_part_of_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        outer, inner = ModuleType("outer"), ModuleType("outer.inner")
+        outer.inner = inner  # type: ignore[attr-defined]
+        monkeypatch.setitem(globals(), "outer", outer)
+        found = set()
+        for inner.alpha in (2.0, 3.0):  # type: ignore[attr-defined]
+            found.add(digest_of({"forward": of_a_module}))
+        assert len(found) == 2
 
     def test_functions_that_it_calls_are_compiled_with_it(self) -> None:
         """Plain ones, closures, and compiled ones, which Python runs for the reference."""

@@ -15,10 +15,11 @@ from numpy.typing import DTypeLike
 
 from numrnn import _jit
 from numrnn._errors import explain, kind_of
-from numrnn.cells.compiled import entries, jit_step, pointwise
+from numrnn.cells.compiled import compile_functions, entries, jit_step, pointwise
 from numrnn.cells.source import digest_of, plain
 from numrnn.cells.steps import OwnStep
 from numrnn.cellspec import CELLS, CellSpec
+from numrnn.engine.panels import Panels
 from numrnn.kernels import launch
 from numrnn.kernels.own_cell import SIDES, tag_of
 from numrnn.kernels.step import STEP
@@ -36,6 +37,10 @@ _ARGUMENTS = {
 }
 _TAKEN = ("ih", "hh", "hr")
 _MOST_GATES = 4
+
+
+_CHECKED = set[str]()
+"""Cells whose functions are known to return what they should: kernels take their numbers as they come."""
 
 
 class OwnCell(Recurrent):
@@ -78,6 +83,14 @@ class OwnCell(Recurrent):
     def _connect(self) -> None:
         made(type(self))
         super()._connect()
+
+    def _panels(self) -> Panels:
+        if not _jit.DISABLED and self._own not in _CHECKED:
+            # what was compiled in another process was checked there
+            if not _jit.is_cached(launch.FORWARD[self._own][0]):
+                compile_functions(self._spec_given, made(type(self)).compiled, self.dtype.name)
+            _CHECKED.add(self._own)
+        return super()._panels()
 
 
 def define(
@@ -186,6 +199,8 @@ def define(
         vectors=_names(head, "vectors", vectors),
     )
     _check_counts(head, spec)
+    if candidate == "late" and "operand" in spec.saved:
+        raise ValueError(explain(head, "`kept` may not have the name operand: it is that of the late candidate's."))
     given: dict[str, object] = {"forward": forward, "backward": backward}
     if candidate == "late":
         given |= {"operand": operand, "operand_backward": operand_backward}

@@ -35,16 +35,38 @@ def _names(code: CodeType) -> set[str]:
     return set(code.co_names).union(*inner)
 
 
+def _constants(code: CodeType) -> Iterator[str]:
+    """What a function's code and the functions inside it are, beside their text: two lambdas may share a line."""
+    yield code.co_code.hex()
+    yield repr(code.co_names)
+    for value in code.co_consts:
+        if isinstance(value, CodeType):
+            yield from _constants(value)
+        else:
+            yield repr(sorted(map(repr, value)) if isinstance(value, frozenset) else value)
+
+
 def _reached(function: FunctionType) -> Iterator[tuple[str, Any]]:
     """The values that a function reads by name, from outside."""
     names = _names(function.__code__)
     for name in sorted(names & function.__globals__.keys()):
         value = function.__globals__[name]
         yield name, value
-        if isinstance(value, ModuleType) and value.__name__.partition(".")[0] not in _KNOWN:
-            yield from ((f"{name}.{inner}", getattr(value, inner)) for inner in sorted(names) if hasattr(value, inner))
+        yield from _inside(name, value, names, set())
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         yield name, cell.cell_contents
+
+
+def _inside(path: str, value: Any, names: set[str], seen: set[str]) -> Iterator[tuple[str, Any]]:
+    """What is read of a user's module, and of the modules in it."""
+    if not isinstance(value, ModuleType) or value.__name__.partition(".")[0] in _KNOWN or value.__name__ in seen:
+        return
+    seen.add(value.__name__)
+    for name in sorted(names):
+        if hasattr(value, name):
+            inner = getattr(value, name)
+            yield f"{path}.{name}", inner
+            yield from _inside(f"{path}.{name}", inner, names, seen)
 
 
 def _is_known(value: Any) -> bool:
@@ -60,7 +82,7 @@ def _parts(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
         yield inspect.getsource(function)
     except (OSError, TypeError) as error:
         raise _NoSourceError from error
-    yield function.__code__.co_code.hex()  # tells lambdas in one line apart
+    yield from _constants(function.__code__)
     for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
         yield from _value(default, seen)
     for name, value in _reached(function):

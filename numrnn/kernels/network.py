@@ -96,11 +96,15 @@ _NAME = "Network_{}_{}"
 _OLD = re.compile(r"Network_\w+_[0-9a-f]{16}")
 
 
-@cache
+_CLASSES: dict[str, type[Network]] = {}
+
+
 def network_class(cell: str) -> type[Network]:
-    """The class of the networks of one cell."""
-    name = _NAME.format(cell, digest())
-    return type(name, (Network,), {"__slots__": (), "__module__": __name__, "cell": cell})
+    """The class of the networks of one cell: one, also where threads ask at once."""
+    if cell not in _CLASSES:
+        name = _NAME.format(cell, digest())
+        _CLASSES.setdefault(cell, type(name, (Network,), {"__slots__": (), "__module__": __name__, "cell": cell}))
+    return _CLASSES[cell]
 
 
 def __getattr__(name: str) -> Any:
@@ -115,11 +119,15 @@ def __getattr__(name: str) -> Any:
 
 @cache
 def _another_version(name: str) -> type:
+    why = (
+        "was made by another version of numrnn or on another kind of machine, for which its weights are packed. "
+        "Save the layer (numrnn.save) and call its jit() where it is used."
+    )
+    if name.endswith(digest()):
+        why = "is of a cell of the user's that this process has not defined. Import the module that defines it first."
+
     def refused(cls: type, *_: object) -> None:
-        raise ValueError(
-            "numrnn.jit: this network was made by another version of numrnn or on another kind of machine, for which "
-            "its weights are packed. Save the layer (numrnn.save) and call its jit() where it is used."
-        )
+        raise ValueError(f"numrnn.jit: this network {why}")
 
     return type(name, (tuple,), {"__new__": refused, "__module__": __name__, "_fields": ()})
 
@@ -135,8 +143,12 @@ def fits(plan: Array, state: NetworkState) -> bool:
 @implements(fits)
 def _choose_fits(plan, state):
     def implementation(plan, state):
-        layers, _, features = state.h.shape
-        return layers == plan[N_LAYERS] and features == plan[OUTPUT] and state.c.shape[2] == plan[CELL_STATE]
+        layers, rows, features = state.h.shape
+        if layers != plan[N_LAYERS] or features != plan[OUTPUT] or state.c.shape[2] != plan[CELL_STATE]:
+            return False
+        parts = parts_of(plan, rows)  # inputs of another size, or a second stage, have other parts
+        begin = (state.h.ctypes.data - state.memory.ctypes.data) // state.memory.itemsize
+        return state.memory.size == parts[5] and (begin == parts[1] or rows == 0)
 
     return implementation
 
@@ -180,20 +192,24 @@ def _choose_both(h, c, state):
     return pair if len(getattr(state, "types", ())) == 2 else lambda h, c, state: None
 
 
-def take(array: Array, memory: Array, at: int, rows: int, columns: int) -> None:
-    """Copy an array (rows, columns) that is not `is_readable` to `memory`, from `at` on."""
+def take(array: Array, memory: Array, at: int, rows: int, columns: int) -> bool:
+    """Copy an array (rows, columns) to `memory`, from `at` on, unless kernels can read it where it stands."""
     raise NotImplementedError("take is called by compiled code")
 
 
 @implements(take)
 def _choose_take(array, memory, at, rows, columns):
-    if is_readable(array, memory.dtype):
-        return lambda array, memory, at, rows, columns: None
+    readable = is_readable(array, memory.dtype)
 
     def implementation(array, memory, at, rows, columns):
+        if readable:
+            begin = array.ctypes.data - memory.ctypes.data
+            if begin < 0 or begin >= memory.size * memory.itemsize:  # elsewhere: a step does not write it
+                return False
         for row in range(rows):
             for k in range(columns):
                 memory[at + row * columns + k] = array[row, k]
+        return True
 
     return implementation
 
@@ -274,8 +290,11 @@ def choose_step(net: Any, x_t: Any, state: Any, out: Any) -> Any:
             raise ValueError("numrnn.jit.step: x_t has the wrong shape: expected (rows of the state, input_size)")
         if out.shape[0] != rows or out.shape[1] != plan[OUTPUT]:
             raise ValueError("numrnn.jit.step: out has the wrong shape: expected (rows of the state, H_out)")
-        take(x_t, memory, plan[X_AT], rows, plan[INPUT])
-        run_step(plan, net.panels, readable_view(x_t, memory[plan[X_AT] :]), memory, rows)
+        x = memory[plan[X_AT] :]
+        if take(x_t, memory, plan[X_AT], rows, plan[INPUT]):
+            run_step(plan, net.panels, x, memory, rows)
+        else:
+            run_step(plan, net.panels, readable_view(x_t, x), memory, rows)
         give(state.h, out, rows, plan[OUTPUT])
 
     return implementation
@@ -297,16 +316,19 @@ def choose_run(net: Any, x: Any, state: Any, out: Any) -> Any:
             raise ValueError("numrnn.jit.run: x has the wrong shape: expected (T, rows of the state, input_size)")
         if out.shape[time] != x.shape[time] or out.shape[batch] != rows or out.shape[2] != plan[OUTPUT]:
             raise ValueError("numrnn.jit.run: out has the wrong shape: expected (T, rows of the state, H_out)")
+        copy = memory[plan[X_AT] :]
         for t in range(x.shape[time]):
             if batch_first:
-                take(x[:, t], memory, plan[X_AT], rows, plan[INPUT])
-                run_step(plan, net.panels, readable_view(x[:, t], memory[plan[X_AT] :]), memory, rows)
-            else:
-                take(x[t], memory, plan[X_AT], rows, plan[INPUT])
-                run_step(plan, net.panels, readable_view(x[t], memory[plan[X_AT] :]), memory, rows)
-            if batch_first:
+                if take(x[:, t], memory, plan[X_AT], rows, plan[INPUT]):
+                    run_step(plan, net.panels, copy, memory, rows)
+                else:
+                    run_step(plan, net.panels, readable_view(x[:, t], copy), memory, rows)
                 give(state.h, out[:, t], rows, plan[OUTPUT])
             else:
+                if take(x[t], memory, plan[X_AT], rows, plan[INPUT]):
+                    run_step(plan, net.panels, copy, memory, rows)
+                else:
+                    run_step(plan, net.panels, readable_view(x[t], copy), memory, rows)
                 give(state.h, out[t], rows, plan[OUTPUT])
 
     return implementation
@@ -346,4 +368,4 @@ def _check_arrays(function: str, net: Any, state: Any, *arrays: tuple[str, Any, 
             refuse(f"numrnn.jit.{function}: {name} should be an array {expected} of real numbers, got {array}.")
     name, out, _ = arrays[1]
     if not float_type(out.dtype) or not out.mutable:
-        refuse(f"numrnn.jit.{function}: {name} should be a writable array of floats, got {out}.")
+        refuse(f"numrnn.jit.{function}: {name} should be a writable array of float32 or float64, got {out}.")

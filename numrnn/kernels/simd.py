@@ -369,15 +369,18 @@ def _choose(comparison: str) -> Any:
     def function(typingctx: Any, a: Any, bound: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             other = emit_cast(context, builder, sig.args[1], args[1], a.dtype)
-            return builder.select(builder.fcmp_ordered(comparison, args[0], other), other, args[0])
+            chosen = builder.select(builder.fcmp_ordered(comparison, args[0], other), other, args[0])
+            if isinstance(bound, Vector):
+                return builder.select(builder.fcmp_unordered("uno", other, other), other, chosen)
+            return chosen
 
         return a(a, bound), codegen
 
     return function
 
 
-maximum = intrinsic(_choose("<"))  # max(a, bound); a NaN in `a` stays
-minimum = intrinsic(_choose(">"))  # min(a, bound); a NaN in `a` stays
+maximum = intrinsic(_choose("<"))  # max(a, bound); NaN stays
+minimum = intrinsic(_choose(">"))  # min(a, bound); NaN stays
 
 
 @intrinsic
