@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import shutil
 import subprocess
@@ -186,12 +187,16 @@ def users_own_parallel_code() -> None:
 
     values = np.zeros(4096)
     own(values, 1)
-    jobs, stop, rounds = [Job(case) for case in (*SHARED, ONE_ROW)], threading.Event(), [0]
+    jobs = [Job(case) for case in (*SHARED, ONE_ROW)]
+    stop, begun, ended = threading.Event(), threading.Event(), threading.Event()
+    rounds = [0]
 
     def users() -> None:
+        begun.set()
         while not stop.is_set():
             own(values, 20)
             rounds[0] += 1
+        ended.set()
 
     def ours() -> None:
         try:
@@ -202,6 +207,14 @@ def users_own_parallel_code() -> None:
             stop.set()
 
     at_once([users, ours])
+    assert rounds[0] > 30, "the user's code did not run meanwhile"
+    for event in (stop, begun, ended):
+        event.clear()
+    rounds[0] = 0
+    _thread.start_new_thread(users, ())  # which `threading` does not list
+    assert begun.wait(60)
+    ours()
+    assert ended.wait(60)
     assert rounds[0] > 30, "the user's code did not run meanwhile"
 
 
