@@ -6,8 +6,10 @@ call.
 
 from __future__ import annotations
 
+import _thread
 import operator
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,12 +126,14 @@ def _nobody_else_may_launch() -> bool:
     """Whether the pool, which has been started, may be entered without knowing who is in it.
 
     The workqueue layer aborts the process when it is entered twice at once, and does not tell whether somebody is in
-    it: another thread may be, in parallel code of its own.
+    it: another thread may be, in parallel code of its own. `threading` lists only the threads that it started; the
+    interpreter knows those that run Python code, and counts those that `_thread` started, whatever they run.
     """
     if numba.threading_layer() != "workqueue":
         return True
-    this = threading.current_thread()
-    return all(thread is this or _is_harmless(thread) for thread in threading.enumerate())
+    harmless = {thread.ident for thread in threading.enumerate() if _is_harmless(thread)}
+    others = sys._current_frames().keys() - harmless - {threading.get_ident()}
+    return not others and _thread._count() <= len(harmless)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 from itertools import product
 
+import numba
 import numpy as np
 from cases import Case, make_layer
 
@@ -16,6 +17,7 @@ from numrnn.cellspec import CELLS
 
 DTYPES = ("float32", "float64")
 SINGLE_ROLLOUTS = ("lstm", "gru")  # the cells that tests roll out in single precision
+THREADS = sorted({1, min(2, numba.config.NUMBA_NUM_THREADS)})  # the pool may hold one alone
 
 
 def compile_cell(job: tuple[str, str]) -> None:
@@ -23,7 +25,7 @@ def compile_cell(job: tuple[str, str]) -> None:
     dtype, cell = job
     for case in (Case(cell, N=1, T=3, I=5, H=8, dtype=dtype), Case(cell, N=64, T=20, I=48, H=64, dtype=dtype)):
         layer = make_layer(case)
-        for n_threads in (1, 2):
+        for n_threads in THREADS:
             result, pullback = layer.vjp(np.zeros((case.T, case.N, case.I), dtype), n_threads=n_threads)
             pullback(result.output)
     net = layer.jit()
@@ -31,7 +33,7 @@ def compile_cell(job: tuple[str, str]) -> None:
     if dtype == "float64" or cell in SINGLE_ROLLOUTS:
         layer = make_layer(Case(cell, N=200, T=4, I=3, H=33, dtype=dtype))
         model = numrnn.SequenceModel(layer, numrnn.Linear(33, 3, dtype=dtype))
-        for n_threads in (1, 2):
+        for n_threads in THREADS:
             model.rollout(np.zeros((4, 200, 3), dtype), 40, n_threads=n_threads)
 
 

@@ -180,6 +180,20 @@ def test_with_the_compiler_switched_off_the_reference_answers(tmp_path: Path) ->
     assert len([w for w in report["warnings"] if "NUMBA_DISABLE_JIT" in w]) == 1  # type: ignore[attr-defined]
 
 
+def test_the_tests_kernels_compile_where_the_pool_is_one_thread() -> None:
+    """`compile_kernels.py`, on a machine with one processor; in the cache of the tests, which has them already."""
+    tests = Path(__file__).parent
+    ended = subprocess.run(
+        [sys.executable, "-c", "import compile_kernels; compile_kernels.compile_cell(('float32', 'rnn_tanh'))"],
+        env={**os.environ, "NUMBA_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([*sys.path, str(tests)])},
+        cwd=tests.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_a_first_call_compiles_only_what_it_takes() -> None:
     """At most 3 entry kernels for a forward call, 6 for a training step."""
     program = """

@@ -232,6 +232,44 @@ def test_names_follow_weights_and_arguments(rng: np.random.Generator) -> None:
     assert name(lengths=np.arange(N)) == names[2]
 
 
+def own_cell_of(slope: float) -> Any:
+    """A class of layers: always of the same name, each slope another cell."""
+
+    def forward(sums: Any, states: Any, vectors: Any) -> Any:
+        return (slope * sums[0],), ()
+
+    def backward(d_states: Any, kept: Any, before: Any, after: Any, vectors: Any) -> Any:
+        return (slope * d_states[0],), (0.0,), ()
+
+    return numrnn.cells.define("Sloping", gates=("s",), forward=forward, backward=backward)
+
+
+def compare_cells_of_one_name() -> None:
+    """Two models in one computation, each with the numbers of its own call."""
+    x = np.random.default_rng(0).standard_normal((4, 2, 3))
+    gentle, steep = (own_cell_of(slope)(3, 3, seed=1) for slope in (0.25, 0.5))
+    assert repr(gentle) == repr(steep)
+    below = numrnn.RNN(3, 3, seed=2)
+    for wrap in (lambda layer: layer, Reversed, lambda layer: SequenceModel([below, layer], None)):
+        models = wrap(gentle), wrap(steep)
+        lazy = chunked(x, 4 if wrap is Reversed else 2, 2)
+        found = dask.compute(*(numrnn.dask.predict(model, lazy) for model in models), scheduler="sync")
+        whole = [model(x) for model in models]
+        for one, each in zip(found, whole, strict=True):
+            np.testing.assert_array_equal(one, each if isinstance(each, np.ndarray) else each.output)
+        assert not np.array_equal(*found)
+
+
+def test_cells_of_one_name_are_not_taken_for_each_other() -> None:
+    """Python runs them: to compile two cells would take longer than the rest of this file."""
+    subprocess.run(
+        [sys.executable, "-c", "import test_dask; test_dask.compare_cells_of_one_name()"],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=ROOT / "tests",
+        check=True,
+    )
+
+
 def test_the_graph_holds_the_weights_once(rng: np.random.Generator) -> None:
     layer = numrnn.LSTM(I, 64, seed=1)
     weights = len(pickle.dumps(layer))

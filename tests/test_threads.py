@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numba
@@ -36,6 +38,22 @@ def alive(thread: threading.Thread) -> Iterator[None]:
 stop = threading.Event()
 
 
+@contextmanager
+def alive_unlisted(work: Callable[[], object], end: Callable[[], object]) -> Iterator[None]:
+    """A thread that `threading` does not list, running `work` until `end` is called."""
+    before = _thread._count()
+    _thread.start_new_thread(work, ())
+    try:
+        while _thread._count() == before:
+            time.sleep(0.001)
+        yield
+    finally:
+        end()
+        while _thread._count() > before:
+            time.sleep(0.001)
+        stop.clear()
+
+
 def allowed(n_threads: int = 2) -> int:
     """The threads that a launch may use."""
     with _threads.launch(n_threads) as n:
@@ -52,6 +70,11 @@ def test_on_workqueue_a_launch_is_parallel_only_if_no_other_thread_can_be_in_one
     assert allowed() == 2
     with alive(threading.Thread(target=stop.wait)):
         assert allowed() == (1 if layer == "workqueue" else 2)
+    lock = threading.Lock()
+    lock.acquire()
+    for work, end in ((stop.wait, stop.set), (lock.acquire, lock.release)):  # with Python code, and without
+        with alive_unlisted(work, end):
+            assert allowed() == (1 if layer == "workqueue" else 2)
     for harmless in (OfNotebook(target=stop.wait), threading.Thread(target=stop.wait, name="IOPub")):
         with alive(harmless):
             assert allowed() == 2

@@ -67,8 +67,13 @@ class Program:
 
 @normalize_token.register(HasParameters)  # type: ignore[untyped-decorator, unused-ignore]
 def _named_by_its_weights(model: HasParameters) -> Any:
-    """What Dask names a model by: the call that makes it, and its weights."""
-    return normalize_token((type(model).__qualname__, repr(model), model.parameters))
+    """What Dask names a model by: the call that makes it, its layers' cells, and its weights.
+
+    Two cells that users defined under one name differ in their keys alone.
+    """
+    layers = layers_of(model) if isinstance(model, AnyLayer | SequenceModel) else ()
+    cells = [layer.signature.cell for layer in layers]
+    return normalize_token((type(model).__qualname__, repr(model), cells, model.parameters))
 
 
 @sizeof.register(Program)  # type: ignore[untyped-decorator, unused-ignore]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import shutil
 import subprocess
@@ -186,23 +187,35 @@ def users_own_parallel_code() -> None:
 
     values = np.zeros(4096)
     own(values, 1)
-    jobs, stop, rounds = [Job(case) for case in (*SHARED, ONE_ROW)], threading.Event(), [0]
+    jobs = [Job(case) for case in (*SHARED, ONE_ROW)]
+    stop, begun, ended = threading.Event(), threading.Event(), threading.Event()
+    rounds = [0]
 
     def users() -> None:
+        begun.set()
         while not stop.is_set():
             own(values, 20)
             rounds[0] += 1
+        ended.set()
 
-    def ours() -> None:
+    def ours(times: int) -> None:
         try:
-            for _ in range(30):
+            for _ in range(times):
                 for job in jobs:
                     job.check(2)
         finally:
             stop.set()
 
-    at_once([users, ours])
+    at_once([users, partial(ours, 30)])
     assert rounds[0] > 30, "the user's code did not run meanwhile"
+    for event in (stop, begun, ended):
+        event.clear()
+    rounds[0] = 0
+    _thread.start_new_thread(users, ())  # which `threading` does not list
+    assert begun.wait(60)
+    ours(5)
+    assert ended.wait(60)
+    assert rounds[0] > 5, "the user's code did not run meanwhile"
 
 
 @row("T-10", "asyncio.to_thread, 20 calls", fast="workqueue", layers=LAYERS)
