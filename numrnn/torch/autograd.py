@@ -59,7 +59,7 @@ def run(request: Request, x: Any, states: tuple[Any, ...], weights: list[Any]) -
         raise NotImplementedError(explain(request.signature.head, problem, _INSTEAD))
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         results: tuple[Any, ...] = _Recurrence.apply(request, len(states), x, *states, *weights)
-        return results
+        return results[:-1]
     call = request.plan(x, states, "output")
     panels = request.packed.panels(request.signature, weights)
     return _results(call, forward.run(call, panels, dropout=request.dropout))
@@ -77,7 +77,9 @@ def _results(call: Call, found: forward.Run) -> tuple[Any, ...]:
 
 
 class _Recurrence(torch.autograd.Function):
-    """x, states and weights to output and last states.
+    """x, states and weights to output and last states, and an empty tensor.
+
+    The empty one costs no memory; when backward is recorded, it stands for x, states and weights together.
 
     All arrays that backward needs are PyTorch's to keep: it frees them after backward, says when one was written to in
     between, and shows them to hooks on saved tensors.
@@ -97,47 +99,49 @@ class _Recurrence(torch.autograd.Function):
         if request.order is None:
             own[id(found.output)] = results[0]
         kept = [own[id(array)] if id(array) in own else torch.from_numpy(array) for array in arrays]
-        ctx.save_for_backward(*weights, *kept)
+        everything = results[0].new_empty(0)
+        ctx.save_for_backward(*weights, *kept, everything)
         ctx.set_materialize_grads(False)
         ctx.n_states, ctx.signature, ctx.plan, ctx.form = n_states, request.signature, call.plan, call.form
         shared = [state.shape[1] != call.plan.batch_size > 1 for state in states]  # one row for the whole batch
         ctx.shared = (shared[0], shared[-1]) if shared else (False, False)
         ctx.trace, ctx.shapes = trace, [array.shape for array in arrays]
         ctx.panels = weakref.ref(panels)  # the module has them as long as its weights are those of this call
-        return results
+        return *results, everything
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Any) -> tuple[Any, ...]:
-        n_kept = len(ctx.shapes)
-        tensors = ctx.saved_tensors
-        weights = tensors[: len(tensors) - n_kept]
+    def backward(ctx: Any, *given: Any) -> tuple[Any, ...]:
+        *tensors, everything = ctx.saved_tensors
+        cotangents = given[:-1]
+        n_weights = len(tensors) - len(ctx.shapes)
+        weights, kept = tensors[:n_weights], tensors[n_weights:]
         panels = ctx.panels()
         if panels is None:
             panels = pack(ctx.signature, weights)
-        arrays = [
-            tensor.numpy(force=True).reshape(shape)
-            for tensor, shape in zip(tensors[len(weights) :], ctx.shapes, strict=True)
-        ]
+        arrays = [tensor.numpy(force=True).reshape(shape) for tensor, shape in zip(kept, ctx.shapes, strict=True)]
         pullback = Pullback(ctx.signature, ctx.plan, ctx.trace.joined(panels, arrays), ctx.shared, ctx.form)
-        given = [None if cotangent is None else cotangent.numpy(force=True) for cotangent in cotangents]
+        above = [None if cotangent is None else cotangent.numpy(force=True) for cotangent in cotangents]
         wanted = ctx.needs_input_grad[2:]
-        found = pullback(*given, x_gradient=wanted[0])
+        found = pullback(*above, x_gradient=wanted[0])
         d_x = found.x.data if isinstance(found.x, PackedSequence) else found.x
         gradients = [d_x, *(found.h_0, found.c_0)[: ctx.n_states], *found.parameters.values()]
-        tensors = [torch.from_numpy(d) if want else None for d, want in zip(gradients, wanted, strict=True)]
+        results = tuple([torch.from_numpy(d) if want else None for d, want in zip(gradients, wanted, strict=True)])
         if torch.is_grad_enabled():  # or a gradient of these would be taken for zero
-            anchor = torch.empty(0, requires_grad=True)
-            tensors = [None if d is None else _FirstDerivative.apply(ctx.signature.head, d, anchor) for d in tensors]
-        return None, None, *tensors
+            results = _FirstDerivative.apply(ctx.signature.head, len(results), *results, everything, *cotangents)
+        return None, None, *results
 
 
 class _FirstDerivative(torch.autograd.Function):
-    """A gradient that has none itself, and says so when it is asked for it."""
+    """Gradients that have none themselves, and say so when they are asked for it.
+
+    Autograd runs only what lies between a result and the tensors that it is differentiated by. So the inputs are all
+    tensors that a gradient depends on: the cotangents, and the empty tensor whose origin is x, states and weights.
+    """
 
     @staticmethod
-    def forward(ctx: Any, head: str, gradient: Any, anchor: Any) -> Any:
+    def forward(ctx: Any, head: str, n_gradients: int, *tensors: Any) -> tuple[Any, ...]:
         ctx.head = head
-        return gradient
+        return tensors[:n_gradients]
 
     @staticmethod
     def backward(ctx: Any, *_: Any) -> Any:

@@ -51,7 +51,8 @@ class _OnKernels:
         TypeError
             Something that is no tensor.
         NotImplementedError
-            A tensor that is not on the CPU; forward-mode differentiation; a transform of torch.func.
+            A tensor that is not on the CPU; forward-mode differentiation; a transform of torch.func. Later, from
+            PyTorch: the gradient of a gradient.
         """
         if is_tracing():  # a trace would keep our result as a constant
             traced: tuple[Any, Any] = super().forward(input, hx)  # type: ignore[misc]
