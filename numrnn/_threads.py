@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 import numba
 
-__all__ = ["get_num_threads", "resolve", "set_num_threads"]
+__all__ = ["as_number", "get_num_threads", "resolve", "set_num_threads"]
 
 _setting: int | None = None
 _forked = False
@@ -28,15 +28,19 @@ def _limit() -> int:
     return int(numba.config.NUMBA_NUM_THREADS)
 
 
-def _check(n_threads: object, argument: str) -> int:
+def as_number(n_threads: object, argument: str, head: str = "") -> int:
+    """An int of any type but bool, whatever its value; `head` begins the error."""
     try:
         if isinstance(n_threads, bool):
             raise TypeError("a bool is no number of threads")
-        n = operator.index(n_threads)  # type: ignore[arg-type]
+        return operator.index(n_threads)  # type: ignore[arg-type]
     except TypeError as error:  # also of an array, which has the method whatever it holds
-        raise TypeError(
-            f"`{argument}` should be an int (1 or more, or -1 for all), got {type(n_threads).__name__} {n_threads!r}."
-        ) from error
+        got = f"{type(n_threads).__name__} {n_threads!r}"
+        raise TypeError(f"{head}`{argument}` should be an int (1 or more, or -1 for all), got {got}.") from error
+
+
+def _check(n_threads: object, argument: str) -> int:
+    n = as_number(n_threads, argument)
     if n == -1:
         return _limit()
     if not 1 <= n <= _limit():

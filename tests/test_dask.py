@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -37,7 +38,8 @@ def chunked(x: np.ndarray, times: Any, batches: Any, batch_first: bool = False) 
 
 def equal(lazy: Any, expected: Any, scheduler: str = "sync") -> None:
     """Nested results, number by number, and what the lazy ones said of themselves before."""
-    computed = dask.compute(lazy, scheduler=scheduler)[0]
+    with ThreadPoolExecutor(2) as pool:  # Dask's own would outlive the test
+        computed = dask.compute(lazy, scheduler=scheduler, pool=pool)[0]
 
     def compare(lazy: Any, computed: Any, expected: Any) -> None:
         if isinstance(expected, np.ndarray):
@@ -122,6 +124,23 @@ def test_pooled_steps_keep_signs_of_zero_and_empty_rows(readout_on: str) -> None
             found = numrnn.dask.predict(model, chunked(x, 1, 2), lengths=lengths).compute(scheduler="sync")
             np.testing.assert_array_equal(found, expected)
             np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
+
+
+def test_sums_beyond_the_range_are_infinite_quietly() -> None:
+    layer = numrnn.RNN(1, 1, nonlinearity="relu", dtype="float64", bias=False)
+    layer.set_parameters({"weight_ih_l0": np.ones((1, 1)), "weight_hh_l0": np.zeros((1, 1))})
+    model = SequenceModel(layer, None, readout_on="mean")
+    x = np.full((4, 2, 1), 1e308)
+    for lengths, expected in ((None, [np.inf, np.inf]), ([1, 4], [1e308, np.inf])):
+        assert model(x, lengths=lengths).ravel().tolist() == expected
+        equal(numrnn.dask.predict(model, chunked(x, 2, 2), lengths=lengths), np.array(expected)[:, None])
+
+
+@pytest.mark.parametrize("n_threads", [np.int64(-1), np.int8(1), -1])
+def test_numbers_of_threads_are_those_that_layers_take(n_threads: Any, rng: np.random.Generator) -> None:
+    layer, x = numrnn.GRU(I, H, seed=1), rng.standard_normal((T, N, I))
+    expected = layer(x, n_threads=n_threads).output
+    equal(numrnn.dask.predict(layer, chunked(x, 6, 3), n_threads=n_threads), expected)
 
 
 def test_one_sequence_has_no_batch_axis(rng: np.random.Generator) -> None:
@@ -304,7 +323,8 @@ def test_settings_of_dask_change_nothing(rng: np.random.Generator) -> None:
     persisted = (chunked(x, 5, 3) + 0.0).persist(scheduler="sync")
     equal(numrnn.dask.predict(layer, persisted), layer(x).output)
     both = numrnn.dask.predict(layer, persisted), persisted.sum()
-    computed, total = dask.compute(*both, scheduler="threads")
+    with ThreadPoolExecutor(2) as pool:
+        computed, total = dask.compute(*both, scheduler="threads", pool=pool)
     np.testing.assert_array_equal(computed, layer(x).output)
     np.testing.assert_allclose(total, x.sum())
 

@@ -43,12 +43,25 @@ REFUSALS: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "state": (X, {"state": np.zeros((1, 3, H))}, ValueError, r"`h_0` has shape \(1, 3, 5\), expected \(1, 4, 5\)"),
     "lazy state": (X, {"state": da.zeros((1, 3, H))}, ValueError, r"`h_0` has shape \(1, 3, 5\), expected \(1, 4, 5\)"),
     "state of objects": (X, {"state": da.zeros((1, N, H)).astype(object)}, TypeError, "`h_0` holds Python objects"),
+    "masked state": (
+        X,
+        {"state": da.ma.masked_equal(da.zeros((1, N, H)), 1.0)},
+        TypeError,
+        r"GRU.*`h_0` is a masked array",
+    ),
     "unknown state": (X, {"state": UNKNOWN}, ValueError, r"`state` has chunks of unknown size"),
     "pair": (X, {"state": (da.zeros((1, N, H)), da.zeros((1, N, H)))}, TypeError, r"`state` is a tuple of 2"),
     "result": (X, {"state": LAYER(np.zeros((T, N, I)))}, TypeError, r"`state` is a whole result"),
     "return_state": (X, {"return_state": 1}, TypeError, r"`return_state` should be True or False"),
-    "n_threads": (X, {"n_threads": 0}, ValueError, r"`n_threads` should be an int of 1 or more"),
-    "n_threads kind": (X, {"n_threads": 1.5}, TypeError, r"`n_threads` should be an int of 1 or more"),
+    "n_threads": (X, {"n_threads": 0}, ValueError, r"predict: `n_threads` = 0, expected 1 or more, or -1 for all"),
+    "n_threads below all": (X, {"n_threads": np.int64(-2)}, ValueError, r"predict: `n_threads` = -2, expected 1"),
+    "n_threads kind": (
+        X,
+        {"n_threads": 1.5},
+        TypeError,
+        r"predict: `n_threads` should be an int \(1 or more, or -1 for all\), got float 1.5",
+    ),
+    "n_threads bool": (X, {"n_threads": True}, TypeError, r"`n_threads` should be an int .*, got bool True"),
 }
 
 
@@ -64,6 +77,8 @@ def test_states_of_other_cells_and_of_lists_of_layers_are_refused() -> None:
         numrnn.dask.predict(LSTM, X, state=da.zeros((1, N, H)))
     with pytest.raises(ValueError, match=r"`c_0` has shape \(1, 9, 5\)"):
         numrnn.dask.predict(LSTM, X, state=(np.zeros((1, N, H)), da.zeros((1, 9, H))))
+    with pytest.raises(TypeError, match=r"`c_0` is a masked array"):
+        numrnn.dask.predict(LSTM, X, state=(np.zeros((1, N, H)), da.ma.masked_equal(da.zeros((1, N, H)), 1.0)))
     with pytest.raises(ValueError, match=r"`state` should be a list of 2 states"):
         numrnn.dask.predict(MODEL, X, state=[None])
     with pytest.raises(ValueError, match=r"`h_0` has shape \(1, 4, 6\)"):

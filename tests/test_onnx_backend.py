@@ -206,6 +206,21 @@ def graph_of(nodes, outputs, inputs=()):
     return onnx.helper.make_graph(nodes, "graph", [vi(*each) for each in inputs], [vi(*each) for each in outputs])
 
 
+def test_an_attribute_that_is_a_parameter_of_a_function_is_refused_as_such():
+    node = onnx.helper.make_node("GRU", ["x", "w", "r"], ["", "h"], name="inner")
+    node.attribute.add(name="direction", ref_attr_name="way", type=onnx.AttributeProto.STRING)
+    imports = [onnx.helper.make_opsetid("", 14), onnx.helper.make_opsetid("own", 1)]
+    function = onnx.helper.make_function("own", "Any", ["x", "w", "r"], ["h"], [node], imports[:1], ["way"])
+    call = onnx.helper.make_node("Any", ["X", "W", "R"], ["h"], domain="own", way="reverse")
+    graph = graph_of([call], [("h", 1, [None] * 3)], [(name, 1, [None] * 3) for name in "XWR"])
+    model = onnx.helper.make_model(graph, opset_imports=imports, functions=[function], ir_version=8)
+    text = r"'inner' \(GRU\): its attribute `direction` is the function's parameter `way`, which is not read.\n.*inline"
+    with pytest.raises(ValueError, match=text):
+        prepare(model)
+    onnx.checker.check_model(model)
+    assert prepare(pytest.importorskip("onnx.inliner").inline_local_functions(model)).engine == "kernels"
+
+
 def test_nodes_inside_others_are_named_and_computed_too():
     """Of a condition, whose branches differ, and of a function, which sets an attribute of its own; all sit inside."""
     make = onnx.helper.make_node

@@ -10,6 +10,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
+from numrnn import _threads
 from numrnn._errors import explain, kind_of
 from numrnn._types import Shape
 from numrnn.dask.program import Model, layers_of
@@ -21,7 +22,6 @@ from numrnn.engine.plan import plan_shape
 from numrnn.engine.raggedness import read_lengths
 from numrnn.engine.signature import Signature
 from numrnn.engine.states import read_state
-from numrnn.nn.arguments import count
 from numrnn.nn.model import SequenceModel
 from numrnn.nn.recurrent import Recurrent
 from numrnn.nn.reversed import Reversed
@@ -129,9 +129,12 @@ def read_row_lengths(signature: Signature, lengths: object, layout: Layout) -> I
 
 def read_n_threads(n_threads: object) -> int | None:
     """How many threads a task takes: None, -1, or an int whose limit each worker has for itself."""
-    if n_threads is None or (type(n_threads) is int and n_threads == -1):
-        return n_threads
-    return count(HEAD, "n_threads", n_threads)
+    if n_threads is None:
+        return None
+    n = _threads.as_number(n_threads, "n_threads", f"{HEAD}: ")
+    if n < 1 and n != -1:
+        raise ValueError(explain(HEAD, f"`n_threads` = {n}, expected 1 or more, or -1 for all."))
+    return n
 
 
 def read_states(model: Model, state: object, layout: Layout) -> list[list[Any] | None]:
@@ -148,7 +151,8 @@ def _state(layer: Any, state: object, layout: Layout) -> list[Any]:
     unbatched = layout.batch_axis is None
     lazy = state if isinstance(state, tuple | list) else (state,)
     if any(isinstance(part, da.Array) for part in lazy):
-        stand_ins = tuple(map(_stand_in, lazy))
+        head = layer.signature.head
+        stand_ins = tuple(_stand_in(part, head, "c_0" if k else "h_0") for k, part in enumerate(lazy))
         state = stand_ins if isinstance(state, tuple | list) else stand_ins[0]
     else:
         lazy = (None, None)
@@ -165,11 +169,12 @@ def _state(layer: Any, state: object, layout: Layout) -> list[Any]:
     return parts
 
 
-def _stand_in(part: object) -> object:
-    """An array of the same shape and dtype that takes no memory, for a lazy one."""
+def _stand_in(part: object, head: str, name: str) -> object:
+    """An array of the same shape and dtype that takes no memory, for a lazy one whose chunks can be read."""
     if not isinstance(part, da.Array):
         return part
     refuse_unknown(part, "state")
+    real_array(da.utils.meta_from_array(part), head, name)
     return np.broadcast_to(np.zeros((), part.dtype), part.shape)
 
 

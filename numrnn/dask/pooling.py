@@ -19,11 +19,12 @@ def summed(sums: NDArray[Any] | None, steps: Array, lengths: Integers | None) ->
     `steps` (T, N, features) or (T, features) are those of the chunk, and `lengths` (N,) how many of them are the row's.
     """
     total = np.zeros(steps.shape[1:]) if sums is None else sums.copy()
-    for t, step in enumerate(steps):
-        if lengths is None:
-            total += step
-        else:
-            np.add(total, step, out=total, where=(t < lengths)[:, None])
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t, step in enumerate(steps):
+            if lengths is None:
+                total += step
+            else:
+                np.add(total, step, out=total, where=(t < lengths)[:, None])
     return total
 
 

@@ -105,7 +105,12 @@ class Node:
         attribute = self._left.pop(name, None)
         if attribute is None:
             return default
-        if attribute.ref_attr_name or attribute.type != kind:
+        if attribute.ref_attr_name:
+            problem = (
+                f"its attribute `{name}` is the function's parameter `{attribute.ref_attr_name}`, which is not read."
+            )
+            raise self.refusal(problem, "Write the value into the node, or inline the function: onnx.inliner.")
+        if attribute.type != kind:
             raise self.refusal(f"its attribute `{name}` is of the wrong kind.")
         return getattr(attribute, _FIELDS[kind])
 
