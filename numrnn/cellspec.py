@@ -6,7 +6,7 @@ Packing, initialisation, kernels, weight exchange, tests and benchmarks read it;
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["CELLS", "CellSpec", "parameter_shapes"]
+__all__ = ["BUILT_IN", "CELLS", "CellSpec", "parameter_shapes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,9 @@ CELLS: dict[str, CellSpec] = {
         ),
     )
 }
+
+BUILT_IN = tuple(CELLS)
+"""The package's own cells. A user's are entered into `CELLS` beside them."""
 
 
 def parameter_shapes(

@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 import numrnn
 from numrnn import reference
-from numrnn.cellspec import CELLS, CellSpec, parameter_shapes
+from numrnn.cellspec import BUILT_IN, CELLS, CellSpec, parameter_shapes
 
 Array = npt.NDArray[Any]
 Answers = dict[str, Array]
 Sizes = tuple[int, int, int, int, int]
 
-TORCH_CELLS = tuple(cell for cell in CELLS if cell != "gru_reset_before")
+TORCH_CELLS = tuple(cell for cell in BUILT_IN if cell != "gru_reset_before")
 COTANGENTS = ("output", "h_n", "c_n")
 EDGES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 63, 64, 65)
 
@@ -122,8 +122,8 @@ _PROJECTED: tuple[tuple[Sizes, dict[str, Any]], ...] = (
 # fmt: on
 
 CASES: tuple[Case, ...] = (
-    *(Case(cell, *row) for row in _ROWS for cell in CELLS),
-    *(Case(cell, *sizes, **options) for sizes, options in _MORE for cell in CELLS),
+    *(Case(cell, *row) for row in _ROWS for cell in BUILT_IN),
+    *(Case(cell, *sizes, **options) for sizes, options in _MORE for cell in BUILT_IN),
     *(Case("lstm", *sizes, **options) for sizes, options in _PROJECTED),
 )
 TORCH_CASES: tuple[Case, ...] = tuple(  # what PyTorch has too: no resets, no rows without a step
@@ -131,7 +131,7 @@ TORCH_CASES: tuple[Case, ...] = tuple(  # what PyTorch has too: no resets, no ro
 )
 EMPTY_CASES: tuple[Case, ...] = tuple(
     Case(cell, N, T, 5, 7, num_layers=2, **options)
-    for cell in CELLS
+    for cell in BUILT_IN
     for N, T, options in (
         (4, 0, {}),
         (4, 0, {"batch_first": True, "bidirectional": True}),
@@ -141,7 +141,7 @@ EMPTY_CASES: tuple[Case, ...] = tuple(
 )
 
 
-def random_cases(seed: int, n: int, cells: Iterable[str] = tuple(CELLS), **fixed: Any) -> list[Case]:
+def random_cases(seed: int, n: int, cells: Iterable[str] = BUILT_IN, **fixed: Any) -> list[Case]:
     """`n` cases around the edges, cells in turn, with any subset of cotangents; `fixed` overrides fields."""
     rng = np.random.default_rng(seed)
 

@@ -13,7 +13,7 @@ import numpy as np
 from cases import Case, make_layer
 
 import numrnn
-from numrnn.cellspec import CELLS
+from numrnn.cellspec import BUILT_IN
 
 DTYPES = ("float32", "float64")
 SINGLE_ROLLOUTS = ("lstm", "gru")  # the cells that tests roll out in single precision
@@ -38,6 +38,6 @@ def compile_cell(job: tuple[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    jobs = list(product(DTYPES, CELLS))  # a cell's two types are far apart: their kernels share a file of the cache
+    jobs = list(product(DTYPES, BUILT_IN))  # a cell's two types are far apart: their kernels share a file of the cache
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
         pool.map(compile_cell, jobs, chunksize=1)

@@ -30,16 +30,16 @@ from cases import (
 )
 
 import numrnn
-from numrnn.cellspec import CELLS
+from numrnn.cellspec import BUILT_IN
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
-SMALL = [Case(cell, N=7, T=5, I=6, H=17, num_layers=2) for cell in CELLS]
+SMALL = [Case(cell, N=7, T=5, I=6, H=17, num_layers=2) for cell in BUILT_IN]
 RANDOM = [
     *random_cases(4, 60, lengths="some_empty"),
     *random_cases(5, 60, ["gru_reset_before"]),
     *random_cases(6, 60, bidirectional=False, resets=True),
 ]
-BOUNDED = [cell for cell in CELLS if cell != "rnn_relu"]
+BOUNDED = [cell for cell in BUILT_IN if cell != "rnn_relu"]
 
 
 def assert_layer_is_reference(case: Case, problem: Problem, tolerance: float) -> None:
@@ -92,7 +92,7 @@ def test_layer_agrees_with_reference_on_random_cases(case):
 
 WAYS = ("forward", "bidirectional", "resets", "reversed", "reversed_resets")
 DEPTHS = [(1, 0.0), (2, 0.0), (2, 0.5)]  # num_layers, dropout
-KINDS = [*((cell, 0) for cell in CELLS), ("lstm", 2)]
+KINDS = [*((cell, 0) for cell in BUILT_IN), ("lstm", 2)]
 
 
 class Net:

@@ -31,12 +31,12 @@ from cases import (
 )
 
 import numrnn
-from numrnn.cellspec import CELLS
+from numrnn.cellspec import BUILT_IN
 
 # large enough for two threads: many rows, few rows, one row, rows and blocks that come out uneven
 LARGE = [
     Case(cell, *shape, **options)
-    for cell in CELLS
+    for cell in BUILT_IN
     for shape, options in (
         ((70, 9, 48, 96), {}),
         ((5, 30, 64, 130), {}),
@@ -56,7 +56,7 @@ SEQUENCES = [case for case in ALL if case.T > 1 and not case.bidirectional]
 RAGGED = [case for case in ALL if case.lengths != "full"]
 
 
-SMALL = [Case(cell, 7, 5, 6, 17, num_layers=2, bidirectional=choice) for cell in CELLS for choice in (False, True)]
+SMALL = [Case(cell, 7, 5, 6, 17, num_layers=2, bidirectional=choice) for cell in BUILT_IN for choice in (False, True)]
 SMALL += [Case("lstm", 7, 5, 6, 17, num_layers=2, proj_size=9)]
 
 

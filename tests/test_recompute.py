@@ -7,11 +7,11 @@ import pytest
 from cases import CASES, EMPTY_CASES, Case, assert_same_bits, call, layer_answers, make_layer, make_problem, pull
 
 import numrnn
-from numrnn.cellspec import CELLS
+from numrnn.cellspec import BUILT_IN
 
-LONG = [Case(cell, 3, 400, 5, 17, 2, bidirectional=choice) for cell in CELLS for choice in (False, True)]
-LONG += [Case(cell, 40, 60, 5, 17, 2, lengths="some_empty", bidirectional=True) for cell in CELLS]
-LONG += [Case(cell, 300, 9, 5, 17, resets=True, dtype="float32") for cell in CELLS]
+LONG = [Case(cell, 3, 400, 5, 17, 2, bidirectional=choice) for cell in BUILT_IN for choice in (False, True)]
+LONG += [Case(cell, 40, 60, 5, 17, 2, lengths="some_empty", bidirectional=True) for cell in BUILT_IN]
+LONG += [Case(cell, 300, 9, 5, 17, resets=True, dtype="float32") for cell in BUILT_IN]
 LONG += [Case("lstm", 30, 50, 5, 33, 2, proj_size=9, lengths="ragged", batch_first=True)]
 LONG += [Case("lstm", 1, 700, 5, 130, dtype="float32")]
 
@@ -31,7 +31,7 @@ def test_a_pullback_may_be_called_again(case):
     assert_same_bits(pull(layer, pullback, problem), pull(layer, pullback, problem))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", BUILT_IN)
 def test_dropout_is_the_same(cell):
     """Masked inputs of upper layers are not kept but made again."""
     case = Case(cell, 5, 300, 4, 9, 3, bidirectional=True, lengths="ragged")

@@ -23,9 +23,9 @@ from cases import (
 from scipy.special import expit
 
 from numrnn import reference
-from numrnn.cellspec import CELLS, CellSpec, parameter_shapes
+from numrnn.cellspec import BUILT_IN, CELLS, CellSpec, parameter_shapes
 
-SPECS = tuple(CELLS[name] for name in ("lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu"))
+SPECS = tuple(CELLS[name] for name in BUILT_IN)
 LSTM, GRU, GRU_RESET_BEFORE, RNN_TANH, RNN_RELU = SPECS
 TINY = [
     Case(cell, N=2, T=3, I=2, H=3, **options)
