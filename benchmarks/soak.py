@@ -7,9 +7,9 @@ any of that around it, makes those calls again. The exit code is 0 if nothing fa
 1000 calls, no allocation of Numba's is left over, and all digests agree. Ctrl-C ends the calls, not the verdict.
 
 Memory is judged in the second half of the calls, and without two things: kernels that were compiled or loaded on the
-way, once each; and what is free but kept by malloc. It gives whole free pages back before each sample, but not the rest
-of pages in use, which grows for thousands of calls: in the holes that the compiler leaves, and in one arena for each
-Python thread, random calls leave a little on ever more pages.
+way, once each; and what is free but kept by malloc. Where nothing leaks, resident memory can grow by some MiB in 1000
+calls all the same: in the holes that the compiler leaves, and in the arenas of Python threads, random calls leave a
+little on ever more pages. So what is allocated is judged, where malloc is glibc's and tells.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ MOST_GROWTH = 1.0
 """MiB in 1000 calls."""
 ENOUGH = 20_000
 """Calls below which a slope says nothing: caches of plans and scratch are still growing to their largest."""
+SMALL_OBJECT = 128
+"""Bytes that a small object of Python's is taken for; they are not malloc's, and only their number is known."""
 SAMPLE = 100
 PROGRESS = 10.0
 
@@ -57,16 +59,31 @@ class Sample(NamedTuple):
 class MallocInfo(ctypes.Structure):
     """What glibc's mallinfo2 says, in bytes, of all arenas together."""
 
-    _fields_ = (("others", ctypes.c_size_t * 8), ("fordblks", ctypes.c_size_t), ("keepcost", ctypes.c_size_t))
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keep",
+        )
+    )
 
 
 def in_use() -> float:
-    """MiB of memory that this process holds, less what is free but kept by malloc, where it is glibc's."""
+    """MiB that are allocated: by malloc, and by Python for small objects; where malloc does not tell, resident."""
     ask = getattr(ctypes.CDLL(None), "mallinfo2", None)  # since glibc 2.33
     if ask is None:
         return resident()
     ask.restype = MallocInfo
-    return resident() - float(ask().fordblks) / 2**20
+    found = ask()
+    return float(found.uordblks + found.hblkhd + SMALL_OBJECT * sys.getallocatedblocks()) / 2**20
 
 
 def resident() -> float:
