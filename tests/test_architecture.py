@@ -90,14 +90,14 @@ def test_only_the_gateway_compiles(path: Path) -> None:
 
 @by_module
 def test_nothing_is_compiled_with_fast_math(path: Path) -> None:
-    off = set[int]()
-    for node in ast.walk(tree(path)):
+    off, module = set[int](), tree(path)
+    for node in ast.walk(module):
         if isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
             off |= {id(key) for key, value in pairs if isinstance(value, ast.Constant) and value.value is False}
         if isinstance(node, ast.keyword):
             assert node.arg != "fastmath"
-    for node in ast.walk(tree(path)):
+    for node in ast.walk(module):
         if isinstance(node, ast.Constant) and id(node) not in off:
             assert node.value not in ("fastmath", "fast")
 

@@ -278,5 +278,12 @@ def test_an_array_that_is_no_integer_is_no_number_of_threads():
 
 def test_the_package_lists_its_public_names_alone():
     names = {name for name in dir(numrnn) if not name.startswith("__")}
-    need_more = {"onnx_backend", "plot", "sklearn", "torch"}  # than the package itself, so that `import *` leaves them
+    need_more = {
+        "cells",
+        "dask",
+        "onnx_backend",
+        "plot",
+        "sklearn",
+        "torch",
+    }  # than the package itself, so that `import *` leaves them
     assert names == {name for name in numrnn.__all__ if not name.startswith("__")} | need_more

@@ -340,7 +340,7 @@ def test_the_package_names_its_version_and_lists_what_it_has():
         "pad_packed_sequence",
     ]
     promised += ["History", "callbacks", "fit", "from_keras", "from_onnx", "from_torch", "load", "save", "to_onnx"]
-    promised += ["RNNCell", "LSTMCell", "GRUCell"]
+    promised += ["RNNCell", "LSTMCell", "GRUCell", "cells", "jit"]
     promised += ["pack_sequence", "unpack_sequence", "pad_sequence", "unpad_sequence"]
     assert set(promised) == set(numrnn.__all__) <= set(dir(numrnn))
     for name in promised:

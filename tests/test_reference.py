@@ -29,7 +29,7 @@ SPECS = tuple(CELLS[name] for name in BUILT_IN)
 LSTM, GRU, GRU_RESET_BEFORE, RNN_TANH, RNN_RELU = SPECS
 TINY = [
     Case(cell, N=2, T=3, I=2, H=3, **options)
-    for cell in CELLS
+    for cell in BUILT_IN
     for options in (
         {"bias": False},
         {"num_layers": 2},

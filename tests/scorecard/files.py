@@ -40,7 +40,7 @@ shown_by(
     "ONNX: external data, bombs, operators and attributes that are not supported",
     _ONNX + "numbers_in_other_files_are_not_read",
     _ONNX + "numbers_of_attributes_in_other_files_are_not_read",
-    _ONNX + "only_regular_files_of_a_bounded_size_are_opened",
+    _ONNX + "files_of_a_bounded_size_are_opened",
     _ONNX + "bombs_are_refused_at_once",
     _ONNX + "bombs_take_no_memory",
     "tests/test_onnx_refusals.py",
