@@ -147,8 +147,8 @@ def _choose_fits(plan, state):
         if layers != plan[N_LAYERS] or features != plan[OUTPUT] or state.c.shape[2] != plan[CELL_STATE]:
             return False
         parts = parts_of(plan, rows)  # inputs of another size, or a second stage, have other parts
-        begin = (state.h.ctypes.data - state.memory.ctypes.data) // state.memory.itemsize
-        return state.memory.size == parts[5] and (begin == parts[1] or rows == 0)
+        begin = state.h.ctypes.data - state.memory.ctypes.data  # in bytes: a division would cost as much as a panel
+        return state.memory.size == parts[5] and (begin == parts[1] * state.memory.itemsize or rows == 0)
 
     return implementation
 
@@ -290,11 +290,8 @@ def choose_step(net: Any, x_t: Any, state: Any, out: Any) -> Any:
             raise ValueError("numrnn.jit.step: x_t has the wrong shape: expected (rows of the state, input_size)")
         if out.shape[0] != rows or out.shape[1] != plan[OUTPUT]:
             raise ValueError("numrnn.jit.step: out has the wrong shape: expected (rows of the state, H_out)")
-        x = memory[plan[X_AT] :]
-        if take(x_t, memory, plan[X_AT], rows, plan[INPUT]):
-            run_step(plan, net.panels, x, memory, rows)
-        else:
-            run_step(plan, net.panels, readable_view(x_t, x), memory, rows)
+        moved = take(x_t, memory, plan[X_AT], rows, plan[INPUT])
+        run_step(plan, net.panels, readable_view(x_t, memory[plan[X_AT] :], moved), memory, rows)
         give(state.h, out, rows, plan[OUTPUT])
 
     return implementation
@@ -319,16 +316,12 @@ def choose_run(net: Any, x: Any, state: Any, out: Any) -> Any:
         copy = memory[plan[X_AT] :]
         for t in range(x.shape[time]):
             if batch_first:
-                if take(x[:, t], memory, plan[X_AT], rows, plan[INPUT]):
-                    run_step(plan, net.panels, copy, memory, rows)
-                else:
-                    run_step(plan, net.panels, readable_view(x[:, t], copy), memory, rows)
+                moved = take(x[:, t], memory, plan[X_AT], rows, plan[INPUT])
+                run_step(plan, net.panels, readable_view(x[:, t], copy, moved), memory, rows)
                 give(state.h, out[:, t], rows, plan[OUTPUT])
             else:
-                if take(x[t], memory, plan[X_AT], rows, plan[INPUT]):
-                    run_step(plan, net.panels, copy, memory, rows)
-                else:
-                    run_step(plan, net.panels, readable_view(x[t], copy), memory, rows)
+                moved = take(x[t], memory, plan[X_AT], rows, plan[INPUT])
+                run_step(plan, net.panels, readable_view(x[t], copy, moved), memory, rows)
                 give(state.h, out[t], rows, plan[OUTPUT])
 
     return implementation

@@ -141,18 +141,20 @@ def is_readable(array: Any, dtype: Any) -> bool:
 
 
 @intrinsic
-def readable_view(typingctx: Any, array: Any, copy: Any) -> Any:
-    """The numbers of `array` along one axis if it `is_readable`, otherwise those of its copy: nothing is counted."""
-    chosen = 0 if is_readable(array, copy.dtype) else 1
+def readable_view(typingctx: Any, array: Any, copy: Any, copied: Any) -> Any:
+    """The numbers of `array` along one axis, or of its `copy` where it was copied: nothing is counted."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        given = context.make_array(sig.args[chosen])(context, builder, args[chosen])
+        given, other = (context.make_array(sig.args[k])(context, builder, args[k]) for k in (0, 1))
+        data = other.data
+        if is_readable(array, copy.dtype):
+            data = builder.select(builder.trunc(args[2], I1), other.data, given.data)
         view = context.make_array(sig.return_type)(context, builder)
         size = ir.Constant(I64, item_bytes(copy.dtype))
-        populate_array(view, given.data, [given.nitems], [size], size, meminfo=None)
+        populate_array(view, data, [given.nitems], [size], size, meminfo=None)
         return view._getvalue()
 
-    return types.Array(copy.dtype, 1, "C")(array, copy), codegen
+    return types.Array(copy.dtype, 1, "C")(array, copy, copied), codegen
 
 
 def emit_cast(context: Any, builder: Any, type_: Any, value: Any, dtype: Any) -> Any:
