@@ -77,9 +77,7 @@ def write_arrays(head: str, path: Path, arrays: Mapping[str, NDArray[Any]], desc
 def replace_file(path: Path, data: bytes) -> None:
     """Write into a new file beside `path`, then put it in its place; of a link, the file that it leads to."""
     path = Path(os.path.realpath(path))
-    beside = path.with_name(
-        f"numrnn-{secrets.token_hex(8)}.part"
-    )  # short: path's own name may be as long as names may be
+    beside = path.with_name(f"numrnn-{secrets.token_hex(8)}.part")  # path's own name may be as long as names may be
     mode = path.stat().st_mode & 0o777 if path.exists() else None
     given = 0o666 if mode is None else mode  # the system takes away what a new file of this process may not have
     try:

@@ -25,11 +25,10 @@ from numrnn._jit import implements
 from numrnn._types import Array, ArrayLike, StateLike
 from numrnn.engine import network
 from numrnn.engine.arrays import real_array
-from numrnn.engine.signature import Signature
 from numrnn.engine.states import read_state
 from numrnn.kernels import network as compiled
 from numrnn.kernels.network import Network, NetworkState
-from numrnn.kernels.step import BATCH_FIRST, BIAS, HIDDEN, INPUT, N_LAYERS, OUTPUT
+from numrnn.kernels.step import BATCH_FIRST, INPUT, N_LAYERS, OUTPUT
 from numrnn.nn.arguments import count
 
 __all__ = ["Network", "NetworkState", "copy_state", "new_state", "run", "step"]
@@ -72,7 +71,7 @@ def new_state(net: Network, batch_size: int, state: StateLike | None = None) -> 
     rows = count(head, "batch_size", batch_size, least=0)
     made = network.new_state(net, rows)
     if state is not None:
-        h_0, c_0 = read_state(_signature(head, net), 1, rows, state, stream=True)
+        h_0, c_0 = read_state(network.signature_of(head, net), 1, rows, state, stream=True)
         made.h[:] = h_0
         if c_0 is not None:
             made.c[:] = c_0
@@ -245,15 +244,6 @@ def _state(head: str, name: str, state: object) -> NetworkState:
 def _check_shape(head: str, name: str, shape: tuple[int, ...], expected: tuple[int, ...], axes: str) -> None:
     if shape != expected:
         raise ValueError(explain(head, f"`{name}` has shape {shape}, expected {expected}: {axes}."))
-
-
-def _signature(head: str, net: Network) -> Signature:
-    """What a layer's own signature would be, to read states by."""
-    plan = net.plan
-    output, hidden = int(plan[OUTPUT]), int(plan[HIDDEN])
-    sizes = int(plan[INPUT]), hidden, int(plan[N_LAYERS])
-    projected = output if output != hidden else 0
-    return Signature(head, net.cell, net.panels.dtype, *sizes, bool(plan[BIAS]), False, 1, projected)
 
 
 implements(new_state, allocates=True)(compiled.choose_new_state)

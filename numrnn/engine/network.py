@@ -18,7 +18,7 @@ from numrnn.kernels import step as fields
 from numrnn.kernels.network import Network, NetworkState, network_class, restored
 from numrnn.kernels.tile import ROW_C, ROW_FIELDS, ROW_H, ROW_LOCAL, ROW_X, ROWS
 
-__all__ = ["make", "new_state", "parts", "step"]
+__all__ = ["make", "new_state", "parts", "signature_of", "step"]
 
 Array = NDArray[Any]
 
@@ -118,23 +118,26 @@ def step(net: Network, x_t: Array, state: NetworkState) -> Array:
     return top
 
 
+def signature_of(head: str, net: Network) -> Signature:
+    """What the signature of the layer was, time first; `head` names it in errors."""
+    plan = net.plan
+    fields_of = fields.INPUT, fields.HIDDEN, fields.N_LAYERS, fields.OUTPUT
+    input_size, hidden, num_layers, output = (int(plan[field]) for field in fields_of)
+    projected, bias = output if output != hidden else 0, bool(plan[fields.BIAS])
+    return Signature(head, net.cell, net.panels.dtype, input_size, hidden, num_layers, bias, False, 1, projected)
+
+
 def _step_by_reference(net: Network, x_t: Array, state: NetworkState) -> None:
-    plan, spec = net.plan, CELLS[net.cell]
-    input_size, hidden_size = int(plan[fields.INPUT]), int(plan[fields.HIDDEN])
-    num_layers, output_size = int(plan[fields.N_LAYERS]), int(plan[fields.OUTPUT])
-    projected = output_size if output_size != hidden_size else 0
-    bias = bool(plan[fields.BIAS])
-    shapes = parameter_shapes(spec, input_size, hidden_size, num_layers, bias, 1, projected)
+    of, spec = signature_of("numrnn.jit", net), CELLS[net.cell]
+    shapes = parameter_shapes(spec, of.input_size, of.hidden_size, of.num_layers, of.bias, 1, of.proj_size)
     ends = np.cumsum([np.prod(shape) for shape in shapes.values()])
     values = np.split(net.panels, ends[:-1])
     parameters = {name: value.reshape(shape) for (name, shape), value in zip(shapes.items(), values, strict=True)}
-    dtype = net.panels.dtype
-    signature = Signature("numrnn.jit", net.cell, dtype, input_size, hidden_size, num_layers, bias, False, 1, projected)
     panels = Panels(
-        spec, parameters, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, dtype=dtype,
-        proj_size=projected,
+        spec, parameters, input_size=of.input_size, hidden_size=of.hidden_size, num_layers=of.num_layers,
+        dtype=of.dtype, proj_size=of.proj_size,
     )  # fmt: skip
-    call = Call(kept_plan(signature, (1, *x_t.shape), None, "output"), x_t[None], state.h, state.c)
+    call = Call(kept_plan(of, (1, *x_t.shape), None, "output"), x_t[None], state.h, state.c)
     run = forward.run(call if spec.has_cell_state else call._replace(c_0=None), panels)
     state.h[:] = run.h_n
     if run.c_n is not None:

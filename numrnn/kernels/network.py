@@ -95,7 +95,6 @@ class Network(NamedTuple):
 _NAME = "Network_{}_{}"
 _OLD = re.compile(r"Network_\w+_[0-9a-f]{16}")
 
-
 _CLASSES: dict[str, type[Network]] = {}
 
 
@@ -153,16 +152,13 @@ def _choose_fits(plan, state):
     return implementation
 
 
-def put(target: Array, given: Array | None) -> None:
-    """Fill (L, N, features) with an array whose batch axis may be 1, or leave it for None."""
+def put(target: Array, given: Array) -> None:
+    """Fill (L, N, features) with an array whose batch axis may be 1."""
     raise NotImplementedError("put is called by compiled code")
 
 
 @implements(put)
 def _choose_put(target, given):
-    if not array_types(given):
-        return lambda target, given: None
-
     def implementation(target, given):
         layers, rows, features = target.shape
         if given.shape[0] != layers or given.shape[2] != features or (given.shape[1] != rows and given.shape[1] != 1):
