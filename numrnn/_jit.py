@@ -265,13 +265,14 @@ def is_cached(dispatcher: Any) -> bool:
     return folder is not None and any(folder.glob(f"*.{dispatcher.py_func.__qualname__}-*.nbi"))
 
 
-def implements(stub: Callable[..., Any], *, allocates: bool = False) -> Any:
+def implements(stub: Callable[..., Any], *, allocates: bool = False, inlined: bool = False) -> Any:
     """Give a plain function its code inside kernels, chosen by the types of its arguments.
 
     Decorates a function that takes the same arguments as types and returns the implementation, or None where it has
-    none.
+    none. `inlined` as in `inlined_kernel`.
     """
-    return overload(stub, jit_options=_OPTIONS if allocates else _SERIAL, strict=False)
+    options = _OPTIONS if allocates else _SERIAL
+    return overload(stub, jit_options=options | {"forceinline": inlined}, strict=False)
 
 
 def refuse(text: str) -> NoReturn:

@@ -10,7 +10,7 @@ A network's plan (int64) has the fields below, then for each layer LAYER_FIELDS 
 (`tile.ROW_*`), which tell a tile's rows apart. The states and the scratch of N rows are one array, see `parts_of`.
 """
 
-from numrnn._jit import entry_kernel, kernel
+from numrnn._jit import entry_kernel, inlined_kernel, kernel
 from numrnn.kernels.gru import GRU
 from numrnn.kernels.gru_reset_before import GRU_RESET_BEFORE
 from numrnn.kernels.lstm import LSTM
@@ -65,6 +65,13 @@ def parts_of(plan, n_rows):
     return turn_at, h_at, c_at, new_at, operand_at, end
 
 
+@inlined_kernel
+def copy_numbers(target, target_at, source, source_at, size):
+    """target[target_at:][:size] = source[source_at:][:size], of one type and C-contiguous, of any axes."""
+    for k in range(0, size, lanes(source)):
+        store_tail(target, target_at + k, load_tail(source, source_at + k, size - k), size - k)
+
+
 @kernel
 def step_rows(cell, plan, layer, panels, memory, n_rows, x, x_at, h_at, c_at, new_at, operand_at, backwards):
     """h_t of one layer at `new_at`, c_t in place of c_{t-1}: tile by tile."""
@@ -105,7 +112,7 @@ def step_rows(cell, plan, layer, panels, memory, n_rows, x, x_at, h_at, c_at, ne
             )  # fmt: skip
 
 
-@kernel
+@inlined_kernel
 def step_row(cell, plan, layer, panels, memory, x, x_at, h_at, c_at, new_at, operand_at, backwards):
     """`step_rows` of one row: one or two panels at a time."""
     table, line = layer[LAYER_FIELDS:], VECTORS * lanes(memory)
@@ -140,7 +147,7 @@ def step_row(cell, plan, layer, panels, memory, x, x_at, h_at, c_at, new_at, ope
             )  # fmt: skip
 
 
-@kernel
+@inlined_kernel
 def step_layers(cell, plan, panels, x, memory, n_rows):
     """Take N rows one step further.
 
@@ -165,8 +172,7 @@ def step_layers(cell, plan, panels, x, memory, n_rows):
         else:
             step_rows(cell, plan, layer, panels, memory, n_rows, x, x_at, h_at, c_at, new_at, operand_at, backwards)
         if not in_place:
-            for k in range(0, all_rows, lanes(memory)):
-                store_tail(memory, h_at + k, load_tail(memory, new_at + k, all_rows - k), all_rows - k)
+            copy_numbers(memory, h_at, memory, new_at, all_rows)
         x, x_at = memory, h_at
         h_at += all_rows
         c_at += n_rows * plan[CELL_STATE]
