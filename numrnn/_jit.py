@@ -70,6 +70,8 @@ _OPTIONS: dict[str, Any] = {
 }
 # Serial kernels own no memory: they need not count who does, which costs a small step as much as its sums.
 _SERIAL = _OPTIONS | ({"_nrt": False} if hasattr(CPUTargetOptions, "_nrt") else {})
+# In the caller's code: a call would hand on an array as seven numbers, through memory.
+_INLINED = _SERIAL | {"forceinline": True}
 
 
 @lru_cache(maxsize=1)
@@ -233,7 +235,7 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 def inlined_kernel(function: Callable[..., Any]) -> Any:
     """`kernel`, for those that are too small to be called: their code stands in the caller's."""
-    return njit(**(_SERIAL | {"forceinline": True}))(function)
+    return njit(**_INLINED)(function)
 
 
 def entry_kernel(function: Callable[..., Any]) -> Any:
@@ -265,14 +267,13 @@ def is_cached(dispatcher: Any) -> bool:
     return folder is not None and any(folder.glob(f"*.{dispatcher.py_func.__qualname__}-*.nbi"))
 
 
-def implements(stub: Callable[..., Any], *, allocates: bool = False, inlined: bool = False) -> Any:
+def implements(stub: Callable[..., Any], *, allocates: bool = False) -> Any:
     """Give a plain function its code inside kernels, chosen by the types of its arguments.
 
     Decorates a function that takes the same arguments as types and returns the implementation, or None where it has
-    none. `inlined` as in `inlined_kernel`.
+    none.
     """
-    options = _OPTIONS if allocates else _SERIAL
-    return overload(stub, jit_options=options | {"forceinline": inlined}, strict=False)
+    return overload(stub, jit_options=_OPTIONS if allocates else _INLINED, strict=False)
 
 
 def refuse(text: str) -> NoReturn:

@@ -247,6 +247,6 @@ def _check_shape(head: str, name: str, shape: tuple[int, ...], expected: tuple[i
 
 
 implements(new_state, allocates=True)(compiled.choose_new_state)
-implements(step, inlined=True)(compiled.choose_step)  # a call hands on some thirty numbers through memory
+implements(step)(compiled.choose_step)
 implements(run)(compiled.choose_run)
 implements(copy_state)(compiled.choose_copy_state)

@@ -20,11 +20,12 @@ from numrnn._jit import (
     implements,
     int64,
     integer_type,
+    kernel,
     refuse,
     tuple_class,
 )
 from numrnn.cellspec import CELLS
-from numrnn.kernels.simd import is_readable, readable_view
+from numrnn.kernels.simd import is_readable, lanes, load_tail, readable_view, store_tail
 from numrnn.kernels.step import (
     BATCH_FIRST,
     CELL_STATE,
@@ -33,7 +34,6 @@ from numrnn.kernels.step import (
     OUTPUT,
     STEP,
     X_AT,
-    copy_numbers,
     parts_of,
 )
 
@@ -231,25 +231,14 @@ def _choose_give(h, array, rows, columns):
 
 def _give_whole(h, array, rows, columns):
     size = rows * columns
-    copy_numbers(array, 0, h, (h.shape[0] - 1) * size, size)
+    copied(array, h, (h.shape[0] - 1) * size, size)
 
 
-def advance(net: Network, x_t: Array, state: NetworkState, out: Array) -> None:
-    """Move the states one step forward; the shapes are right."""
-    raise NotImplementedError("advance is called by compiled code")
-
-
-@implements(advance, inlined=True)
-def _choose_advance(net, x_t, state, out):
-    run_step = STEP[tuple_class(net).cell]
-
-    def implementation(net, x_t, state, out):
-        plan, memory, rows = net.plan, state.memory, state.h.shape[1]
-        moved = take(x_t, memory, plan[X_AT], rows, plan[INPUT])
-        run_step(plan, net.panels, readable_view(x_t, memory[plan[X_AT] :], moved), memory, rows)
-        give(state.h, out, rows, plan[OUTPUT])
-
-    return implementation
+@kernel
+def copied(target, source, at, size):
+    """Fill an array with `size` numbers of another, from `at` on; both C-contiguous."""
+    for k in range(0, size, lanes(source)):
+        store_tail(target, k, load_tail(source, at + k, size - k), size - k)
 
 
 def choose_new_state(net: Any, batch_size: Any, state: Any = None) -> Any:
@@ -282,27 +271,33 @@ def choose_new_state(net: Any, batch_size: Any, state: Any = None) -> Any:
 
 def choose_step(net: Any, x_t: Any, state: Any, out: Any) -> Any:
     """The code of `step` for these types."""
+    run_step = STEP[_cell_of("step", net)]
     _check_types("step", net, state, ("x_t", x_t, "(N, I)"), ("out", out, "(N, H_out)"), axes=2)
 
     def implementation(net, x_t, state, out):
-        plan, rows = net.plan, state.h.shape[1]
+        plan, memory = net.plan, state.memory
+        rows = state.h.shape[1]
         if not fits(plan, state):
             raise ValueError("numrnn.jit.step: state was made for another network")
         if x_t.shape[0] != rows or x_t.shape[1] != plan[INPUT]:
             raise ValueError("numrnn.jit.step: x_t has the wrong shape: expected (rows of the state, input_size)")
         if out.shape[0] != rows or out.shape[1] != plan[OUTPUT]:
             raise ValueError("numrnn.jit.step: out has the wrong shape: expected (rows of the state, H_out)")
-        advance(net, x_t, state, out)
+        moved = take(x_t, memory, plan[X_AT], rows, plan[INPUT])
+        run_step(plan, net.panels, readable_view(x_t, memory[plan[X_AT] :], moved), memory, rows)
+        give(state.h, out, rows, plan[OUTPUT])
 
     return implementation
 
 
 def choose_run(net: Any, x: Any, state: Any, out: Any) -> Any:
     """The code of `run` for these types."""
+    run_step = STEP[_cell_of("run", net)]
     _check_types("run", net, state, ("x", x, "(T, N, I)"), ("out", out, "(T, N, H_out)"), axes=3)
 
     def implementation(net, x, state, out):
-        plan, rows = net.plan, state.h.shape[1]
+        plan, memory = net.plan, state.memory
+        rows = state.h.shape[1]
         batch_first = plan[BATCH_FIRST] != 0
         time, batch = (1, 0) if batch_first else (0, 1)
         if not fits(plan, state):
@@ -311,11 +306,17 @@ def choose_run(net: Any, x: Any, state: Any, out: Any) -> Any:
             raise ValueError("numrnn.jit.run: x has the wrong shape: expected (T, rows of the state, input_size)")
         if out.shape[time] != x.shape[time] or out.shape[batch] != rows or out.shape[2] != plan[OUTPUT]:
             raise ValueError("numrnn.jit.run: out has the wrong shape: expected (T, rows of the state, H_out)")
+        copy = memory[plan[X_AT] :]
+        # as in `step`, not by calling it: LLVM optimises the kernel once more in each function on the way to it
         for t in range(x.shape[time]):
             if batch_first:
-                advance(net, x[:, t], state, out[:, t])
+                moved = take(x[:, t], memory, plan[X_AT], rows, plan[INPUT])
+                run_step(plan, net.panels, readable_view(x[:, t], copy, moved), memory, rows)
+                give(state.h, out[:, t], rows, plan[OUTPUT])
             else:
-                advance(net, x[t], state, out[t])
+                moved = take(x[t], memory, plan[X_AT], rows, plan[INPUT])
+                run_step(plan, net.panels, readable_view(x[t], copy, moved), memory, rows)
+                give(state.h, out[t], rows, plan[OUTPUT])
 
     return implementation
 
@@ -329,8 +330,8 @@ def choose_copy_state(dst: Any, src: Any) -> Any:
     def implementation(dst, src):
         if dst.h.shape != src.h.shape or dst.c.shape != src.c.shape:
             raise ValueError("numrnn.jit.copy_state: dst and src are states of different shapes")
-        copy_numbers(dst.h, 0, src.h, 0, src.h.size)
-        copy_numbers(dst.c, 0, src.c, 0, src.c.size)
+        copied(dst.h, src.h, 0, src.h.size)
+        copied(dst.c, src.c, 0, src.c.size)
 
     return implementation
 
@@ -345,7 +346,6 @@ def _cell_of(function: str, net: Any) -> str:
 
 def _check_types(function: str, net: Any, state: Any, *arrays: tuple[str, Any, str], axes: int) -> None:
     """Refuse types that no call could be made with."""
-    _cell_of(function, net)
     if tuple_class(state) is not NetworkState:
         refuse(f"numrnn.jit.{function}: state should be what new_state returns, got {state}.")
     if state.types[2].dtype != net.types[1].dtype:

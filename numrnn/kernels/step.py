@@ -65,13 +65,6 @@ def parts_of(plan, n_rows):
     return turn_at, h_at, c_at, new_at, operand_at, end
 
 
-@inlined_kernel
-def copy_numbers(target, target_at, source, source_at, size):
-    """target[target_at:][:size] = source[source_at:][:size], of one type and C-contiguous, of any axes."""
-    for k in range(0, size, lanes(source)):
-        store_tail(target, target_at + k, load_tail(source, source_at + k, size - k), size - k)
-
-
 @kernel
 def step_rows(cell, plan, layer, panels, memory, n_rows, x, x_at, h_at, c_at, new_at, operand_at, backwards):
     """h_t of one layer at `new_at`, c_t in place of c_{t-1}: tile by tile."""
@@ -172,7 +165,8 @@ def step_layers(cell, plan, panels, x, memory, n_rows):
         else:
             step_rows(cell, plan, layer, panels, memory, n_rows, x, x_at, h_at, c_at, new_at, operand_at, backwards)
         if not in_place:
-            copy_numbers(memory, h_at, memory, new_at, all_rows)
+            for k in range(0, all_rows, lanes(memory)):
+                store_tail(memory, h_at + k, load_tail(memory, new_at + k, all_rows - k), all_rows - k)
         x, x_at = memory, h_at
         h_at += all_rows
         c_at += n_rows * plan[CELL_STATE]
