@@ -17,10 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks.common  # isort: skip  # noqa: F401  # sets the environment before NumPy is imported
-import dask
-import dask.array as da
 import numpy as np
-from distributed import Client, LocalCluster
 
 import numrnn
 
@@ -37,6 +34,8 @@ def block(template: np.ndarray, block_info: Any = None) -> np.ndarray:
 
 def series(n_chunks: int, batches: int) -> Any:
     """A lazy array of so many chunks of time, and of the batch."""
+    import dask.array as da  # here: asv imports all files, in environments without it
+
     rows = ROWS // batches
     return da.map_blocks(
         block,
@@ -60,6 +59,8 @@ def digest(output: Any, state: Any) -> tuple[Any, ...]:
 
 def check(layer: numrnn.LSTM, batches: int) -> bool:
     """Whether a short series gives the bits of the undivided call."""
+    import dask
+
     x = series(3, batches)
     output, state = numrnn.dask.predict(layer, x, return_state=True)
     result = layer(x.compute(), n_threads=1)
@@ -69,6 +70,9 @@ def check(layer: numrnn.LSTM, batches: int) -> bool:
 
 def main(words: list[str] | None = None) -> int:
     """Run with each number of workers, print, and return the exit code."""
+    import dask
+    from distributed import Client, LocalCluster
+
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--gib", type=float, default=8.0, help="size of the series")
     parser.add_argument("--limit", type=int, default=512, help="MiB that each worker process may hold")

@@ -277,3 +277,19 @@ def test_the_suite_bounds_the_pools_before_anything_reads_them():
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     environment["PYTHONPATH"] = str(root)
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root, env=environment | {"NUMBA_NUM_THREADS": "1"})
+
+
+def test_asv_finds_the_suite_where_only_its_own_libraries_are():
+    """asv imports every file of the folder, in environments that hold what asv.conf.json names."""
+    root = Path(__file__).parents[1]
+    code = """
+import importlib, pkgutil, sys
+for name in "dask distributed h5py keras matplotlib pandas pytest safetensors sklearn tqdm xarray".split():
+    sys.modules[name] = None
+import benchmarks
+names = [module.name for module in pkgutil.iter_modules(benchmarks.__path__)]
+for name in names:
+    importlib.import_module(f"benchmarks.{name}")
+assert "bench_forward" in names
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=root, env=os.environ)
