@@ -293,7 +293,7 @@ STATE = [
         lambda: GRU(X, (zeros(1, 3, 64), zeros(1, 3, 64))),
         TypeError,
         "GRU(input_size=8, hidden_size=64): `state` is a tuple of 2, expected one array h_0.",
-        "RNN and GRU have no cell state; only LSTM takes (h_0, c_0).",
+        "Pass h_0 alone; (h_0, c_0) is for cells with a cell state, such as LSTM.",
     ),
     refusal(
         "a whole result as state",

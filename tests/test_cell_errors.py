@@ -152,7 +152,7 @@ WRONG = [
         lambda: GRU(X, (H, H)),
         TypeError,
         GRU_HEAD + "`hx` is a tuple of 2, expected one array h.",
-        "Only LSTMCell has a second state c.",
+        "Pass h alone; (h, c) is for cells with a cell state, such as LSTMCell.",
     ),
     refusal(
         "a layer's result for a state",
@@ -244,7 +244,7 @@ WRONG = [
         lambda: GRU.vjp(X)[1](d_c=H),
         ValueError,
         GRU_HEAD + "`d_c` was given, but this cell has no cell state.",
-        "Leave it out; only LSTMCell has c.",
+        "Leave it out; c is of cells with a cell state, such as LSTMCell.",
     ),
     refusal(
         "x_gradient of the wrong kind",

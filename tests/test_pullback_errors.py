@@ -66,7 +66,7 @@ COTANGENTS = [
         lambda: GRU.vjp(X)[1](d_c_n=zeros(1, 3, 64)),
         ValueError,
         "GRU(input_size=8, hidden_size=64): `d_c_n` was given, but this cell has no cell state.",
-        "Leave it out; only LSTM has c_n.",
+        "Leave it out; c_n is of cells with a cell state, such as LSTM.",
     ),
     refusal(
         "masked cotangent",

@@ -23,7 +23,7 @@ def read_cotangents(
             explain(
                 signature.head,
                 "`d_c_n` was given, but this cell has no cell state.",
-                "Leave it out; only LSTM has c_n.",
+                "Leave it out; c_n is of cells with a cell state, such as LSTM.",
             )
         )
     if form is not None:

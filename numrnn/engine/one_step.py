@@ -68,7 +68,9 @@ def read_cell_states(
         given, names = tuple(hx), ("hx[0]", "hx[1]")
     elif isinstance(hx, tuple) and any(getattr(part, "ndim", 0) > 0 for part in hx):
         problem = f"`hx` is a tuple of {len(hx)}, expected one array h."
-        raise TypeError(explain(signature.head, problem, "Only LSTMCell has a second state c."))
+        raise TypeError(
+            explain(signature.head, problem, "Pass h alone; (h, c) is for cells with a cell state, such as LSTMCell.")
+        )
     read = [_read_state(signature, rows, part, name) for part, name in zip(given, names, strict=True)]
     states, shared = [array for array, _ in read], [alone for _, alone in read]
     return (states[0], states[1] if len(states) == 2 else None), (shared[0], shared[-1])

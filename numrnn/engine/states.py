@@ -24,7 +24,7 @@ def state_parts(signature: Signature, state: object) -> tuple[object, ...]:
                 explain(
                     signature.head,
                     f"`state` is a tuple of {len(state)}, expected one array h_0.",
-                    "RNN and GRU have no cell state; only LSTM takes (h_0, c_0).",
+                    "Pass h_0 alone; (h_0, c_0) is for cells with a cell state, such as LSTM.",
                 )
             )
         return (state,)

@@ -149,7 +149,7 @@ class CellPullback:
         Parameters
         ----------
         d_h, d_c : array, optional
-            Cotangents in the shapes of h and c; None means zero. Only LSTMCell has c.
+            Cotangents in the shapes of h and c; None means zero. LSTMCell has c.
         x_gradient : bool
             Whether the gradient of x is wanted; without it the call is faster.
 
@@ -177,7 +177,9 @@ class CellPullback:
         x_gradient = flag(of.head, "x_gradient", x_gradient)
         if d_c is not None and not plan.spec.has_cell_state:
             problem = "`d_c` was given, but this cell has no cell state."
-            raise ValueError(explain(of.head, problem, "Leave it out; only LSTMCell has c."))
+            raise ValueError(
+                explain(of.head, problem, "Leave it out; c is of cells with a cell state, such as LSTMCell.")
+            )
         shape = (*self._rows, of.hidden_size)
         given = [read_part(of, shape, value, name) for value, name in ((d_h, "d_h"), (d_c, "d_c"))]
         d_states = [None if value is None else value.reshape(plan.state_shape) for value in given]
