@@ -28,7 +28,7 @@ from numrnn.engine.arrays import real_array
 from numrnn.engine.states import read_state
 from numrnn.kernels import network as compiled
 from numrnn.kernels.network import Network, NetworkState
-from numrnn.kernels.step import BATCH_FIRST, INPUT, N_LAYERS, OUTPUT
+from numrnn.kernels.step import BATCH_FIRST, CELL_STATE, INPUT, N_LAYERS, OUTPUT
 from numrnn.nn.arguments import count
 
 __all__ = ["Network", "NetworkState", "copy_state", "new_state", "run", "step"]
@@ -183,7 +183,7 @@ def copy_state(dst: NetworkState, src: NetworkState) -> None:
     Raises
     ------
     ValueError
-        States of different shapes.
+        States of different shapes or dtypes.
     TypeError
         Something else than states. In compiled code wrong kinds are Numba's TypingError.
 
@@ -203,8 +203,9 @@ def copy_state(dst: NetworkState, src: NetworkState) -> None:
     head = "numrnn.jit.copy_state"
     for name, each in (("dst", dst), ("src", src)):
         _state(head, name, each)
-    if dst.h.shape != src.h.shape or dst.c.shape != src.c.shape:
-        problem = f"`dst` has h {dst.h.shape} and c {dst.c.shape}, `src` has h {src.h.shape} and c {src.c.shape}."
+    (a, c_a, dtype_a), (b, c_b, dtype_b) = ((each.h.shape, each.c.shape, each.h.dtype) for each in (dst, src))
+    if (a, c_a, dtype_a) != (b, c_b, dtype_b):
+        problem = f"`dst` has h {a} and c {c_a}, {dtype_a}; `src` has h {b} and c {c_b}, {dtype_b}."
         raise ValueError(explain(head, problem, "States of one network and one number of rows are alike."))
     dst.h[:] = src.h
     dst.c[:] = src.c
@@ -212,20 +213,20 @@ def copy_state(dst: NetworkState, src: NetworkState) -> None:
 
 def _checked(head: str, net: object, name: str, x: object, state: object, out: object) -> Array:
     """Check all but shapes; returns x as an array."""
-    of, moved = _network(head, net), _state(head, "state", state)
-    layers, rows, columns = moved.h.shape
-    parts = network.parts(of.plan, rows)
-    begin = (compiled.address(moved.h) - compiled.address(moved.memory)) // moved.memory.itemsize
-    own = (layers, columns, moved.memory.dtype) == (of.plan[N_LAYERS], of.plan[OUTPUT], of.panels.dtype)
-    if not own or moved.memory.size != parts[-1] or (rows and begin != parts[1]):
-        problem = f"`state` has h {moved.h.shape} {moved.h.dtype}, which is not of this network."
+    of, own = _network(head, net), _state(head, "state", state)
+    rows, parts = own.h.shape[1], network.parts(of.plan, own.h.shape[1])
+    begin = (compiled.address(own.h) - compiled.address(own.memory)) // own.memory.itemsize
+    sizes = own.h.shape[0], own.h.shape[2], own.c.shape[2]
+    alike = sizes == tuple(of.plan[[N_LAYERS, OUTPUT, CELL_STATE]]) and own.memory.dtype == of.panels.dtype
+    if not alike or own.memory.size != parts[-1] or (rows and begin != parts[1]):
+        problem = f"`state` has h {own.h.shape} and c {own.c.shape}, {own.h.dtype}, which is not of this network."
         raise ValueError(explain(head, problem, "Make it with numrnn.jit.new_state(net, batch_size)."))
-    if not isinstance(out, np.ndarray):
-        raise TypeError(explain(head, f"`out` should be a writable array of float32 or float64, got {kind_of(out)}."))
-    if out.dtype not in (np.float32, np.float64) or not out.flags.writeable:
+    got = kind_of(out)
+    if isinstance(out, np.ndarray):
+        if out.dtype in (np.float32, np.float64) and out.flags.writeable:
+            return real_array(x, head, name)
         got = f"dtype {out.dtype}{'' if out.flags.writeable else ', read-only'}"
-        raise TypeError(explain(head, f"`out` should be a writable array of float32 or float64, got {got}."))
-    return real_array(x, head, name)
+    raise TypeError(explain(head, f"`out` should be a writable array of float32 or float64, got {got}."))
 
 
 def _network(head: str, net: object) -> Network:

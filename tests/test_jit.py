@@ -166,16 +166,29 @@ def test_out_may_be_x(rng):
 
 @compiled_code
 def test_a_step_allocates_nothing(rng):
-    net = numrnn.GRU(8, 8).jit()
-    x, state = np.zeros((1, 8), np.float32), numrnn.jit.new_state(net, 1)
-    closed_loop(net, x, state, 1)
-    _nrt_python.memsys_enable_stats()
-    try:
-        before = rtsys.get_allocation_stats().alloc
-        closed_loop(net, x, state, 1000)
-        assert rtsys.get_allocation_stats().alloc - before < 20  # the call wraps its arguments
-    finally:
-        _nrt_python.memsys_disable_stats()
+    """In place; for some rows; with a cast, strides, and a second stage."""
+
+    @numba.njit
+    def loop(net, x, state, out, n_steps):
+        for _ in range(n_steps):
+            numrnn.jit.step(net, x, state, out)
+
+    for layer, rows, strides, dtypes in (
+        (numrnn.GRU(8, 8), 1, 1, (np.float32, np.float32)),
+        (numrnn.GRU(8, 17, 2), 7, 1, (np.float32, np.float32)),
+        (numrnn.LSTM(8, 17, proj_size=5), 3, 2, (np.int64, np.float64)),
+    ):
+        net, state = layer.jit(), numrnn.jit.new_state(layer.jit(), rows)
+        x = np.ones((rows, 8 * strides), dtypes[0])[:, ::strides]
+        out = np.zeros((rows, layer.signature.output_size * strides), dtypes[1])[:, ::strides]
+        loop(net, x, state, out, 1)
+        _nrt_python.memsys_enable_stats()
+        try:
+            before = rtsys.get_allocation_stats().alloc
+            loop(net, x, state, out, 1000)
+            assert rtsys.get_allocation_stats().alloc - before < 20  # the call wraps its arguments
+        finally:
+            _nrt_python.memsys_disable_stats()
 
 
 def test_steps_stay_inside_their_memory(rng):
@@ -382,16 +395,33 @@ def test_fast_math_of_a_users_function_is_not_the_kernels(tmp_path):
         subprocess.run([sys.executable, str(program), mode], env=environment, check=True, timeout=300)
 
 
-def test_a_state_of_other_parts_is_refused(rng):
-    """Sizes of the states alone do not tell that x is longer, or that there is a second stage."""
-    net, other = numrnn.GRU(40, 8).jit(), numrnn.GRU(2, 8).jit()
-    x, out = np.zeros((1, 40), np.float32), np.zeros((1, 8), np.float32)
-    for wrong in (other, numrnn.GRU(40, 8, reset_after=False).jit()):
-        state = numrnn.jit.new_state(wrong, 1)
+@pytest.mark.parametrize(
+    ("layer", "others"),
+    [
+        (numrnn.GRU(40, 8), [numrnn.GRU(2, 8), numrnn.GRU(40, 8, reset_after=False)]),
+        (numrnn.GRU(8, 32, 4, reset_after=False), [numrnn.LSTM(8, 32, 4), numrnn.LSTM(8, 16, 4)]),
+    ],
+    ids=["input or second stage", "cell state"],
+)
+def test_a_state_of_other_parts_is_refused(layer, others):
+    """Sizes of h alone do not tell that x is longer, that there is a second stage, or a cell state."""
+    net, size = layer.jit(), layer.hidden_size
+    x, out = np.zeros((1, layer.input_size), np.float32), np.zeros((1, size), np.float32)
+    for wrong in others:
+        state = numrnn.jit.new_state(wrong.jit(), 1)
+        before = state.memory.copy()
         with pytest.raises(ValueError, match="not of this network"):
             numrnn.jit.step(net, x, state, out)
         with pytest.raises(ValueError, match="another network"):
             whole(net, x[None], state, out[None])
+        same(state.memory, before)
+
+
+def test_numbers_beyond_the_range_are_infinite_in_a_step_too():
+    gru, x = numrnn.GRU(2, 3, seed=0), np.array([[1e300, 0.0]])
+    out = np.empty((1, 3), np.float32)
+    numrnn.jit.step(gru.jit(), x, numrnn.jit.new_state(gru.jit(), 1), out)
+    same(out, gru(x[None]).last_output)
 
 
 @compiled_code

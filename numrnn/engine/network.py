@@ -112,7 +112,8 @@ def step(net: Network, x_t: Array, state: NetworkState) -> Array:
         n_rows = state.h.shape[1]
         x_at = int(net.plan[fields.X_AT])
         x = state.memory[x_at : x_at + x_t.size]
-        x.reshape(x_t.shape)[...] = x_t
+        with np.errstate(over="ignore", invalid="ignore"):  # Inf, as in `ready`
+            x.reshape(x_t.shape)[...] = x_t
         fields.STEP[net.cell](net.plan, net.panels, x, state.memory, n_rows)
     top: Array = state.h[-1]
     return top

@@ -231,12 +231,12 @@ def _choose_give(h, array, rows, columns):
 
 def _give_whole(h, array, rows, columns):
     size = rows * columns
-    copied(array, h, (h.shape[0] - 1) * size, size)
+    copy_numbers(array, h, (h.shape[0] - 1) * size, size)
 
 
 @kernel
-def copied(target, source, at, size):
-    """Fill an array with `size` numbers of another, from `at` on; both C-contiguous."""
+def copy_numbers(target, source, at, size):
+    """Fill an array with `size` numbers of another, from `at` on; both C-contiguous and of one type."""
     for k in range(0, size, lanes(source)):
         store_tail(target, k, load_tail(source, at + k, size - k), size - k)
 
@@ -283,8 +283,8 @@ def choose_step(net: Any, x_t: Any, state: Any, out: Any) -> Any:
             raise ValueError("numrnn.jit.step: x_t has the wrong shape: expected (rows of the state, input_size)")
         if out.shape[0] != rows or out.shape[1] != plan[OUTPUT]:
             raise ValueError("numrnn.jit.step: out has the wrong shape: expected (rows of the state, H_out)")
-        moved = take(x_t, memory, plan[X_AT], rows, plan[INPUT])
-        run_step(plan, net.panels, readable_view(x_t, memory[plan[X_AT] :], moved), memory, rows)
+        was_copied = take(x_t, memory, plan[X_AT], rows, plan[INPUT])
+        run_step(plan, net.panels, readable_view(x_t, memory[plan[X_AT] :], was_copied), memory, rows)
         give(state.h, out, rows, plan[OUTPUT])
 
     return implementation
@@ -303,19 +303,25 @@ def choose_run(net: Any, x: Any, state: Any, out: Any) -> Any:
         if not fits(plan, state):
             raise ValueError("numrnn.jit.run: state was made for another network")
         if x.shape[batch] != rows or x.shape[2] != plan[INPUT]:
-            raise ValueError("numrnn.jit.run: x has the wrong shape: expected (T, rows of the state, input_size)")
+            raise ValueError(
+                "numrnn.jit.run: x has the wrong shape: expected (T, rows of the state, input_size), "
+                "or (rows, T, input_size) if the layer is batch_first"
+            )
         if out.shape[time] != x.shape[time] or out.shape[batch] != rows or out.shape[2] != plan[OUTPUT]:
-            raise ValueError("numrnn.jit.run: out has the wrong shape: expected (T, rows of the state, H_out)")
+            raise ValueError(
+                "numrnn.jit.run: out has the wrong shape: expected (T, rows of the state, H_out), "
+                "or (rows, T, H_out) if the layer is batch_first"
+            )
         copy = memory[plan[X_AT] :]
         # as in `step`, not by calling it: LLVM optimises the kernel once more in each function on the way to it
         for t in range(x.shape[time]):
             if batch_first:
-                moved = take(x[:, t], memory, plan[X_AT], rows, plan[INPUT])
-                run_step(plan, net.panels, readable_view(x[:, t], copy, moved), memory, rows)
+                was_copied = take(x[:, t], memory, plan[X_AT], rows, plan[INPUT])
+                run_step(plan, net.panels, readable_view(x[:, t], copy, was_copied), memory, rows)
                 give(state.h, out[:, t], rows, plan[OUTPUT])
             else:
-                moved = take(x[t], memory, plan[X_AT], rows, plan[INPUT])
-                run_step(plan, net.panels, readable_view(x[t], copy, moved), memory, rows)
+                was_copied = take(x[t], memory, plan[X_AT], rows, plan[INPUT])
+                run_step(plan, net.panels, readable_view(x[t], copy, was_copied), memory, rows)
                 give(state.h, out[t], rows, plan[OUTPUT])
 
     return implementation
@@ -326,12 +332,14 @@ def choose_copy_state(dst: Any, src: Any) -> Any:
     for name, state in (("dst", dst), ("src", src)):
         if tuple_class(state) is not NetworkState:
             refuse(f"numrnn.jit.copy_state: {name} should be a state from new_state, got {state}.")
+    if dst.types[2].dtype != src.types[2].dtype:
+        refuse(f"numrnn.jit.copy_state: dst is {dst.types[2].dtype}, src is {src.types[2].dtype}.")
 
     def implementation(dst, src):
         if dst.h.shape != src.h.shape or dst.c.shape != src.c.shape:
             raise ValueError("numrnn.jit.copy_state: dst and src are states of different shapes")
-        copied(dst.h, src.h, 0, src.h.size)
-        copied(dst.c, src.c, 0, src.c.size)
+        copy_numbers(dst.h, src.h, 0, src.h.size)
+        copy_numbers(dst.c, src.c, 0, src.c.size)
 
     return implementation
 

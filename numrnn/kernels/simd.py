@@ -141,7 +141,7 @@ def is_readable(array: Any, dtype: Any) -> bool:
 
 
 @intrinsic
-def readable_view(typingctx: Any, array: Any, copy: Any, copied: Any) -> Any:
+def readable_view(typingctx: Any, array: Any, copy: Any, was_copied: Any) -> Any:
     """The numbers of `array` along one axis, or of its `copy` where it was copied: nothing is counted."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -154,7 +154,7 @@ def readable_view(typingctx: Any, array: Any, copy: Any, copied: Any) -> Any:
         populate_array(view, data, [given.nitems], [size], size, meminfo=None)
         return view._getvalue()
 
-    return types.Array(copy.dtype, 1, "C")(array, copy, copied), codegen
+    return types.Array(copy.dtype, 1, "C")(array, copy, was_copied), codegen
 
 
 def emit_cast(context: Any, builder: Any, type_: Any, value: Any, dtype: Any) -> Any:
