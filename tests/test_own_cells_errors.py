@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +19,7 @@ from literature import own_cells
 import numrnn
 from numrnn import _jit, cells
 from numrnn.cells.definition import made
-from numrnn.cells.source import digest_of
+from numrnn.cells.source import compilable, digest_of, plain
 from numrnn.kernels import launch, own_cell
 from numrnn.kernels.simd import LANES_NUMPY
 from numrnn.kernels.tile import ROW_FIELDS, ROW_H, ROW_X, ROWS, SIDES, VECTORS, product
@@ -280,6 +281,27 @@ class TestIdentity:
         for inner.alpha in (2.0, 3.0):  # type: ignore[attr-defined]
             found.add(digest_of({"forward": of_a_module}))
         assert len(found) == 2
+
+    def test_members_of_an_enum_are_part_of_it(self) -> None:
+        def with_factor(factor: float) -> Any:
+            kind = Enum("kind", {"FACTOR": factor})
+            return lambda x: x * kind.FACTOR.value
+
+        assert digest_of({"forward": with_factor(2.0)}) == digest_of({"forward": with_factor(2.0)}) is not None
+        assert digest_of({"forward": with_factor(2.0)}) != digest_of({"forward": with_factor(3.0)})
+
+    def test_a_class_of_the_users_has_no_digest(self) -> None:
+        made = type("made", (), {"factor": 2.0})
+        assert digest_of({"forward": lambda x: x * made.factor}) is None
+        assert digest_of({"forward": lambda x: x * float(2)}) is not None
+
+    def test_what_it_does_not_read_is_not_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        large = np.zeros(10)
+        monkeypatch.setitem(globals(), "large", large)
+        count = sys.getrefcount(large)
+        twins = plain(scaled), compilable(scaled, lambda function: function)
+        assert sys.getrefcount(large) == count
+        assert all(twin.__globals__["FACTOR"] == FACTOR for twin in twins)
 
     def test_functions_that_it_calls_are_compiled_with_it(self) -> None:
         """Plain ones, closures, and compiled ones, which Python runs for the reference."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator
+from enum import EnumType
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -74,6 +75,11 @@ def _is_known(value: Any) -> bool:
     return str(getattr(value, "__module__", None) or "").partition(".")[0] in _KNOWN
 
 
+def _is_builtin(value: Any) -> bool:
+    """Whether a class is one of Python's own."""
+    return isinstance(value, type) and value.__module__ == "builtins"
+
+
 def _parts(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
     if function in seen:
         return
@@ -102,7 +108,10 @@ def _value(value: Any, seen: set[FunctionType]) -> Iterator[str]:
         yield f"{value.__module__}.{getattr(value, '__qualname__', type(value).__name__)}"
     elif isinstance(value, FunctionType):
         yield from _parts(value, seen)
-    elif isinstance(value, ModuleType | BuiltinFunctionType | type | np.ufunc):
+    elif isinstance(value, EnumType):
+        for member in value:
+            yield from _value((member.name, member.value), seen)
+    elif isinstance(value, ModuleType | BuiltinFunctionType | np.ufunc) or _is_builtin(value):
         yield value.__name__
     else:
         raise _NoSourceError
@@ -132,11 +141,10 @@ def _rebuilt(
             return value
         return after(_rebuilt(inner, before, after, (function, *outer)))
 
-    names = _names(function.__code__) & function.__globals__.keys()
-    changed = {name: change(function.__globals__[name]) for name in names}
+    # only what it reads, or a cell would keep all that its module has, such as a notebook's arrays
+    names = _names(function.__code__) | {"__builtins__", "__name__"}
+    read = {name: change(function.__globals__[name]) for name in names & function.__globals__.keys()}
     closure = tuple(CellType(change(cell.cell_contents)) for cell in function.__closure__ or ())
-    twin = FunctionType(
-        function.__code__, function.__globals__ | changed, function.__name__, function.__defaults__, closure
-    )
+    twin = FunctionType(function.__code__, read, function.__name__, function.__defaults__, closure)
     twin.__kwdefaults__, twin.__qualname__ = function.__kwdefaults__, function.__qualname__
     return twin

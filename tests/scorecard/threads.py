@@ -7,6 +7,7 @@ import asyncio
 import shutil
 import subprocess
 import threading
+import warnings
 from functools import partial
 
 import numba
@@ -177,7 +178,15 @@ def numbers_of_threads() -> None:
     assert pool() in launches, "-1 is not all"
 
 
-@row("T-09", "the user's own parallel function runs meanwhile in another thread", fast="workqueue", layers=LAYERS)
+INSIDE: list[Job] = []
+
+
+def check_inside(number: int) -> None:
+    """What compiled code of the user's calls in its parallel loop."""
+    INSIDE[number % len(INSIDE)].check(2)
+
+
+@row("T-09", "the user's own parallel function runs meanwhile, and calls us itself", fast="workqueue", layers=LAYERS)
 def users_own_parallel_code() -> None:
     @numba.njit(parallel=True, nogil=True)
     def own(values: np.ndarray, rounds: int) -> None:
@@ -188,6 +197,8 @@ def users_own_parallel_code() -> None:
     values = np.zeros(4096)
     own(values, 1)
     jobs = [Job(case) for case in (*SHARED, ONE_ROW)]
+    for job in jobs:
+        job.check(2)  # compiled before the user's threads take the processors
     stop, begun, ended = threading.Event(), threading.Event(), threading.Event()
     rounds = [0]
 
@@ -216,6 +227,24 @@ def users_own_parallel_code() -> None:
     ours(5)
     assert ended.wait(60)
     assert rounds[0] > 5, "the user's code did not run meanwhile"
+
+    @numba.njit(parallel=True, nogil=True)
+    def calling(n: int) -> int:
+        found = 0
+        for k in numba.prange(n):
+            if k % 3:  # the other iterations stay in compiled code, where the interpreter does not see them
+                with numba.objmode():
+                    check_inside(k)
+            else:
+                own_part = 0.0
+                for i in range(1_000_000):
+                    own_part += np.sin(i + k)
+                found += int(own_part < n)
+        return found
+
+    INSIDE.extend(jobs)
+    with warnings.catch_warnings(action="ignore", category=numba.NumbaWarning):  # interpreted parts are not parallel
+        calling(12)
 
 
 @row("T-10", "asyncio.to_thread, 20 calls", fast="workqueue", layers=LAYERS)
