@@ -32,6 +32,8 @@ from numba.core.imputils import lower_constant, lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import models, overload, register_model, typeof_impl
 
+from numrnn._interrupts import interrupts_kept
+
 __all__ = [
     "DISABLED",
     "CellTag",
@@ -219,12 +221,24 @@ def _make_cache_type() -> Any:
 _cache_type: Any = None if DISABLED else _make_cache_type()
 
 
-def _with_cache(dispatcher: Any, function: Any) -> Any:
-    if _cache_type is not None and not DISABLED and cache_folder() is not None:
+def _entry(dispatcher: Any, function: Any, *, on_disk: bool = True) -> Any:
+    """What Python calls: with our cache, and Ctrl-C that is heard while it is compiled."""
+    if DISABLED:
+        return dispatcher
+    if on_disk and _cache_type is not None and cache_folder() is not None:
         try:
             dispatcher._cache = _cache_type(function)
         except Exception as error:
             warnings.warn(f"numrnn keeps no compiled kernels on disk: {error}", stacklevel=2)
+    compile_for_args = getattr(dispatcher, "_compile_for_args", None)
+    if compile_for_args is None:  # a private name of Numba's: without it Ctrl-C may be dropped
+        return dispatcher
+
+    def interruptible(*arguments: Any, **named: Any) -> Any:
+        with interrupts_kept():
+            return compile_for_args(*arguments, **named)
+
+    dispatcher._compile_for_args = interruptible
     return dispatcher
 
 
@@ -240,12 +254,12 @@ def inlined_kernel(function: Callable[..., Any]) -> Any:
 
 def entry_kernel(function: Callable[..., Any]) -> Any:
     """`kernel`, for those that Python calls: kept on disk."""
-    return _with_cache(njit(**_SERIAL)(function), function)
+    return _entry(njit(**_SERIAL)(function), function)
 
 
 def parallel_kernel(function: Callable[..., Any]) -> Any:
     """The parallel twin of an entry kernel: its body is one `prange` over a plain kernel."""
-    return _with_cache(njit(parallel=True, **_OPTIONS)(function), function)
+    return _entry(njit(parallel=True, **_OPTIONS)(function), function)
 
 
 def entry_of_cell(template: Callable[..., Any], tag: CellTag, *, parallel: bool, on_disk: bool) -> Any:
@@ -256,7 +270,7 @@ def entry_of_cell(template: Callable[..., Any], tag: CellTag, *, parallel: bool,
     function = FunctionType(template.__code__, {**template.__globals__, "CELL": tag}, f"{tag.name}_{template.__name__}")
     function.__qualname__, function.__module__ = function.__name__, template.__module__
     dispatcher = njit(parallel=parallel, **(_OPTIONS if parallel else _SERIAL))(function)
-    return _with_cache(dispatcher, function) if on_disk else dispatcher
+    return _entry(dispatcher, function, on_disk=on_disk)
 
 
 def is_cached(dispatcher: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator
-from enum import EnumType
+from enum import Enum, EnumType
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -109,8 +109,8 @@ def _value(value: Any, seen: set[FunctionType]) -> Iterator[str]:
     elif isinstance(value, FunctionType):
         yield from _parts(value, seen)
     elif isinstance(value, EnumType):
-        for member in value:
-            yield from _value((member.name, member.value), seen)
+        members: dict[str, Enum] = dict(value.__members__)
+        yield from _value(tuple((name, member.value) for name, member in members.items()), seen)
     elif isinstance(value, ModuleType | BuiltinFunctionType | np.ufunc) or _is_builtin(value):
         yield value.__name__
     else:

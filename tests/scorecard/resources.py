@@ -58,23 +58,28 @@ def ctrl_c() -> None:
     d_output = np.ones_like(result.output)
     forecaster = numrnn.SequenceModel(numrnn.GRU(1, 1024, seed=0), numrnn.Linear(1024, 1))
     check = Job(SHARED[0])
-    runs: dict[str, Callable[[], Any]] = {
-        "call": lambda: wide(x),
-        "call of one row": lambda: alone(one),
-        "last": lambda: wide.last(x, n_threads=1),
-        "pullback": lambda: [pullback(d_output) for _ in range(20)],
-        "stream": lambda: wide.stream(32).run(x),
-        "roll-out": lambda: forecaster.rollout(x[:10, :, :1], 100_000),
+    runs: dict[str, tuple[Callable[[int], Any], int, int]] = {
+        "call": (lambda n: wide(x[:n]), 100, 3000),
+        "call of one row": (lambda n: alone(one[:n]), 100, 4000),
+        "last": (lambda n: wide.last(x[:n], n_threads=1), 100, 3000),
+        "pullback": (lambda n: [pullback(d_output) for _ in range(n)], 1, 20),
+        "stream": (lambda n: wide.stream(32).run(x[:n]), 100, 3000),
+        "roll-out": (lambda n: forecaster.rollout(x[:10, :, :1], n), 100, 100_000),
     }
-    for name, run in runs.items():
-        found, seconds = _interrupted(run)
+    for name, (run, few, many) in runs.items():
+        run(few)  # all kernels are there: LLVM hears Ctrl-C when it is ready, which may take longer
+        found, seconds = _interrupted(partial(run, many))
         assert isinstance(found, KeyboardInterrupt), f"{name} returned"
         assert seconds < PATIENCE, f"{name}: {seconds:.1f} s"
         check.check(2)
+    missing = numrnn.RNN(16, 1024, nonlinearity="relu", dtype="float64", seed=0)  # compiled or loaded meanwhile
+    found, seconds = _interrupted(lambda: missing(x), after=0.1)
+    assert isinstance(found, KeyboardInterrupt), "the call that began with compiling returned"
     model = numrnn.SequenceModel(numrnn.LSTM(16, 128, seed=0), numrnn.Linear(128, 1))
     optimizer = numrnn.optim.Adam(model, lr=1e-3)
     before = model.state_dict()
     x, y = rng.standard_normal((64, 512, 16)).astype("float32"), rng.standard_normal((512, 1))
+    model.vjp(x[:, :32])[1](np.ones((32, 1), np.float32))
     history, seconds = _interrupted(
         lambda: numrnn.fit(
             model, x, y, loss=numrnn.losses.mse, optimizer=optimizer, epochs=10_000, batch_size=32, progress=False
