@@ -23,9 +23,9 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 os.environ["NUMBA_NRT_STATS"] = "1"  # read when numba is imported
 
@@ -108,9 +108,19 @@ def living() -> int:
 
 def kernels() -> int:
     """How many kernels were compiled or loaded, each counted as often as modules name it."""
-    modules = [module for name, module in list(sys.modules.items()) if name.startswith("numrnn.kernels")]
-    found = [each for module in modules for each in vars(module).values() if hasattr(each, "py_func")]
-    return sum(len(each.overloads) for each in found)
+    modules = [
+        module for name, module in list(sys.modules.items()) if name.startswith(("numrnn.kernels", "benchmarks"))
+    ]
+    return sum(len(each.overloads) for module in modules for each in dispatchers(list(vars(module).values())))
+
+
+def dispatchers(values: Iterable[Any]) -> Iterator[Any]:
+    """Compiled functions among values, and in their tables, where users' cells have theirs."""
+    for value in values:
+        if hasattr(value, "py_func"):
+            yield value
+        elif isinstance(value, dict | tuple):
+            yield from dispatchers(value.values() if isinstance(value, dict) else value)
 
 
 def slope(samples: Sequence[Sample]) -> float:
@@ -179,10 +189,12 @@ class Soak:
             flush=True,
         )
 
-    def check_memory(self) -> None:
-        """Judge how memory went in the second half of the calls."""
+    def check_memory(self, *, needed: bool) -> None:
+        """Judge how memory went in the second half of the calls; `needed` where too few of them are a failure."""
         later = [sample for sample in self.samples if sample.number >= self.n_calls / 2]
         if len(later) < 2:
+            if needed:
+                self.failures.append(f"memory could not be judged: {self.n_calls} calls")
             return
         growth, arrays = slope(later), later[-1].living - later[0].living
         new = later[-1].kernels - later[0].kernels
@@ -190,6 +202,8 @@ class Soak:
         print(f", the rest {growth:+.3f} MiB in 1000 calls", end="")
         if self.n_calls < ENOUGH:
             print(f" (not judged: fewer than {ENOUGH} calls)", end="")
+            if needed:
+                self.failures.append(f"memory could not be judged: {self.n_calls} calls, {ENOUGH} are needed")
         elif growth >= MOST_GROWTH:
             self.failures.append(f"memory grows by {growth:.2f} MiB in 1000 calls, {MOST_GROWTH} are allowed")
         print(f"; Numba's arrays {arrays:+d}", flush=True)
@@ -232,7 +246,7 @@ def main(words: list[str] | None = None) -> int:
     soak = Soak(asked.seed, asked.check_every)
     soak.run(60.0 * asked.minutes, asked.calls)
     print(f"{soak.n_calls} calls of {len(CALLS)} kinds", flush=True)
-    soak.check_memory()
+    soak.check_memory(needed=asked.calls is None)
     soak.check_digests()
     for failure in soak.failures:
         print(f"FAILED: {failure}")

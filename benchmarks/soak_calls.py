@@ -43,6 +43,23 @@ class Setting(NamedTuple):
         return 1 if self.alone else None if drawn is None else min(drawn, self.max_threads)
 
 
+def ugrnn(sums: Any, states: Any, vectors: Any) -> Any:
+    """The update gate RNN (Collins, Sohl-Dickstein & Sussillo 2016): a cell of the user's."""
+    u, n, h = numrnn.cells.sigmoid(sums[0]), numrnn.cells.tanh(sums[1]), states[0]
+    return (u * h + (1.0 - u) * n,), (u, n)
+
+
+def ugrnn_backward(d_states: Any, kept: Any, before: Any, after: Any, vectors: Any) -> Any:
+    """Its adjoints."""
+    (dh,), (u, n), (h,) = d_states, kept, before
+    d_u, d_n = dh * (h - n) * u * (1.0 - u), dh * (1.0 - u) * (1.0 - n * n)
+    return (d_u, d_n), (dh * u,), ()
+
+
+UGRNN = numrnn.cells.define("UGRNN", gates=("u", "n"), kept=("u", "n"), forward=ugrnn, backward=ugrnn_backward)
+LAYERS = {"RNN": numrnn.RNN, "LSTM": numrnn.LSTM, "GRU": numrnn.GRU, "UGRNN": UGRNN}
+
+
 def size(rng: np.random.Generator, most: int = SIZES[-1]) -> int:
     """A size at or beside the edge of a vector or tile."""
     return int(rng.choice([each for each in SIZES if each <= most]))
@@ -57,7 +74,7 @@ def random_layer(
     rng: np.random.Generator, *, input_size: int | None = None, one_way: bool = False, **fixed: Any
 ) -> Any:
     """A layer of any cell, with any of its options."""
-    cell = str(rng.choice(["RNN", "LSTM", "GRU"]))
+    cell = str(rng.choice(list(LAYERS)))
     options: dict[str, Any] = {
         "num_layers": int(rng.integers(1, 4)),
         "bias": chance(rng, 0.8),
@@ -78,7 +95,7 @@ def random_layer(
     options |= fixed
     if options["num_layers"] == 1:
         options.pop("dropout", None)
-    return getattr(numrnn, cell)(input_size or size(rng, 33), hidden, **options)
+    return LAYERS[cell](input_size or size(rng, 33), hidden, **options)
 
 
 def random_input(layer: Any, rng: np.random.Generator) -> tuple[Any, dict[str, Any]]:
@@ -273,7 +290,7 @@ def rollouts(rng: np.random.Generator, setting: Setting) -> Any:
     options: dict[str, Any] = {}
     if known:
         options["known"] = rng.standard_normal((N, steps, known) if layer.batch_first else (steps, N, known))
-    if chance(rng):
+    if chance(rng) and not (isinstance(layer, UGRNN) and layer.dropout):  # which is not implemented
         options |= {"noise": 0.1, "n_paths": int(rng.integers(1, 5))}
     return model.rollout(x, steps, **options, seed=int(rng.integers(2**31)), n_threads=setting.threads(rng))
 
@@ -410,7 +427,7 @@ def in_child(compute: Callable[[], str]) -> str:
     return said.decode()
 
 
-SIDE_BY_SIDE = (inference, training, models, streams, linear)
+SIDE_BY_SIDE = (inference, training, models, streams, networks, linear)
 CALLS: tuple[Callable[[np.random.Generator, Setting], Any], ...] = (
     inference,
     training,

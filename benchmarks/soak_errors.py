@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numba
 import numpy as np
 
 import numrnn
@@ -13,12 +14,20 @@ __all__ = ["refusals"]
 Mistake = tuple[type[Exception] | tuple[type[Exception], ...], Callable[[], object]]
 
 
+@numba.njit
+def compiled_step(net, x, state, out):
+    """A step of a user's compiled code."""
+    numrnn.jit.step(net, x, state, out)
+
+
 def refusals(layer: numrnn.LSTM, x: np.ndarray) -> dict[str, Mistake]:
     """Mistakes with a layer of 3 features, 5 hidden units and 2 layers, and its x (7, 4, 3)."""
     result, pullback = layer.vjp(x)
     stream = layer.stream(4)
     state = result.state
     model = numrnn.SequenceModel(layer, numrnn.Linear(5, 2, seed=0))
+    net, out = layer.jit(), np.zeros((4, 5), np.float32)
+    states, others = numrnn.jit.new_state(net, 4), numrnn.jit.new_state(numrnn.LSTM(3, 6).jit(), 4)
     return {
         "features": (ValueError, lambda: layer(x[..., :2])),
         "axes": (ValueError, lambda: layer(x[None])),
@@ -53,6 +62,12 @@ def refusals(layer: numrnn.LSTM, x: np.ndarray) -> dict[str, Mistake]:
         "out": (ValueError, lambda: stream.step(x[0], out=np.zeros((4, 5)))),
         "rows of a stream": (ValueError, lambda: stream.reset([4])),
         "bidirectional stream": (NotImplementedError, lambda: numrnn.GRU(3, 5, bidirectional=True).stream()),
+        "input of a step": (ValueError, lambda: compiled_step(net, x[0, :2], states, out)),
+        "output of a step": (ValueError, lambda: compiled_step(net, x[0], states, out[:, :4])),
+        "states of another network": (ValueError, lambda: compiled_step(net, x[0], others, out)),
+        "states of another network, from Python": (ValueError, lambda: numrnn.jit.step(net, x[0], others, out)),
+        "copies of other states": (ValueError, lambda: numrnn.jit.copy_state(states, others)),
+        "bidirectional network": (NotImplementedError, lambda: numrnn.GRU(3, 5, bidirectional=True).jit()),
         "hidden size": (ValueError, lambda: numrnn.GRU(3, 0)),
         "kind of a size": (TypeError, lambda: numrnn.GRU(3.0, 5)),
         "far too large": (MemoryError, lambda: numrnn.LSTM(10**7, 10**7)),

@@ -158,10 +158,12 @@ def launch(n_threads: int) -> Iterator[int]:
                 numba.set_num_threads(n_threads)
         yield n_threads if allowed else 1
     finally:
-        if changed:
-            numba.set_num_threads(before)
-        if entered:
-            _one_launch_at_a_time.release()
+        try:
+            if changed:
+                numba.set_num_threads(before)
+        finally:  # also where Ctrl-C comes just here
+            if entered:
+                _one_launch_at_a_time.release()
 
 
 _PATIENCE_LOST = 50  # launches that do not try again after one whose tasks did not come together
@@ -171,7 +173,7 @@ _alone = 0
 def can_meet(n_tasks: int) -> bool:
     """Whether tasks of a launch may wait for each other: as far as is known, all of them will run at once."""
     global _alone
-    if _alone:
+    if _alone > 0:  # threads that count at once may go below
         _alone -= 1
         return False
     try:
