@@ -8,12 +8,15 @@ nox.options.sessions = ["lint", "types", "imports", "tests"]
 CODE = ["numrnn", "tests", "benchmarks", "examples", "noxfile.py"]
 
 # of each question's benchmarks the smallest cell, without other libraries: do they still run?
-QUICK = ["--quick", "--python=same", "--bench", r"'numrnn', 'rnn', '(32,100|1,16|call|step)", "--bench", "Activations"]
+QUICK = ["--quick", "--python=same"]
+for _bench in (r"'numrnn', 'rnn', '(32,100|1,16|call|step)", "Activations", "time_loop.*'RNN', '16,32'"):
+    QUICK += ["--bench", _bench]
 # each question once: the LSTM at one or two sizes, with every library
 DASHBOARD = ["main~3..main", "--skip-existing-successful", "--attribute", "rounds=1"]
 for _bench in (
     r"'lstm', '(32,100,64,128|1,100,32,64|1,10000|64,10\.\.|64,400|1,16,|call|step|training)",
     r"'lstm', '1,256,256,256', 'forward', \d",
+    r"ClosedLoop.*'LSTM', '16,32'",
     "Activations",
     "bench_start",
 ):

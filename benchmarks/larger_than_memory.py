@@ -2,8 +2,8 @@
 
 `python -m benchmarks.larger_than_memory --gib 8 --limit 512 --workers 1 2` makes a series chunk by chunk in the
 processes of a Dask cluster, each of which has `--limit` MiB, and prints what the largest of them took. Only reductions
-come back: the last state, and the mean over all outputs. The exit code tells whether memory and bits were as they
-should be.
+come back: the last output, the largest over time, and the last states. The exit code tells whether memory and bits were
+as they should be.
 """
 
 from __future__ import annotations

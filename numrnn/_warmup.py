@@ -12,12 +12,14 @@ import numpy as np
 
 from numrnn._threads import get_num_threads
 from numrnn.nn.layers import GRU, LSTM, RNN
+from numrnn.nn.recurrent import Recurrent
 
 __all__ = ["warmup"]
 
 _LAYERS: dict[str, Any] = {
     "lstm": LSTM,
     "gru": GRU,
+    "gru_reset_before": partial(GRU, reset_after=False),
     "rnn": RNN,
     "rnn_relu": partial(RNN, nonlinearity="relu"),
 }
@@ -28,14 +30,17 @@ _SIZES = ((3, 1, 5, 8), (20, 64, 48, 64))
 
 
 def warmup(
-    cells: str | Iterable[str] = ("lstm", "gru", "rnn"), dtypes: Any = ("float32",), training: bool = True
+    cells: str | type[Recurrent] | Iterable[str | type[Recurrent]] = ("lstm", "gru", "rnn"),
+    dtypes: Any = ("float32",),
+    training: bool = True,
 ) -> None:
     """Compile the kernels that later calls need, or load them from the cache.
 
     Parameters
     ----------
-    cells : str or iterable of str
-        Of "lstm", "gru", "rnn" (tanh) and "rnn_relu".
+    cells : str, class, or iterable of them
+        Of "lstm", "gru", "gru_reset_before" (a GRU with reset_after=False), "rnn" (tanh) and "rnn_relu"; classes that
+        `numrnn.cells.define` made.
     dtypes : dtype or iterable of dtype
         Of float32 and float64.
     training : bool
@@ -49,7 +54,8 @@ def warmup(
     Notes
     -----
     Says on stderr what it does and how long it took. Kernels are compiled for the processor at hand: those that run on
-    one thread and, unless `numrnn.set_num_threads(1)` was called, those that run on several.
+    one thread and, unless `numrnn.set_num_threads(1)` was called, those that run on several. Not those of
+    `numrnn.jit.step`, which are compiled with the function that calls it.
 
     Examples
     --------
@@ -57,20 +63,21 @@ def warmup(
     >>> numrnn.warmup(cells="rnn", training=False)
     """
     for cell in _several(cells, "cells", tuple(_LAYERS)):
+        make, name = (_LAYERS[cell], cell) if isinstance(cell, str) else (cell, cell.__name__)
         for dtype in _several(dtypes, "dtypes", _DTYPES):
             passes = "forward and backward" if training else "forward"
-            print(f"numrnn: compiling kernels: {cell} {dtype} {passes} ...", end=" ", file=sys.stderr, flush=True)
+            print(f"numrnn: compiling kernels: {name} {dtype} {passes} ...", end=" ", file=sys.stderr, flush=True)
             start = time.perf_counter()
             for sizes in _SIZES:
                 for n_threads in sorted({1, get_num_threads()}):
-                    _run(cell, dtype, sizes, n_threads, training)
+                    _run(make, dtype, sizes, n_threads, training)
             print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
 
 
-def _run(cell: str, dtype: str, sizes: tuple[int, int, int, int], n_threads: int, training: bool) -> None:
+def _run(make: Any, dtype: str, sizes: tuple[int, int, int, int], n_threads: int, training: bool) -> None:
     """One call of each public way through a layer."""
     seq_len, batch_size, input_size, hidden_size = sizes
-    layer = _LAYERS[cell](input_size, hidden_size, dtype=dtype, seed=0)
+    layer = make(input_size, hidden_size, dtype=dtype, seed=0)
     x = np.zeros((seq_len, batch_size, input_size), dtype)
     layer(x, n_threads=n_threads)
     layer.last(x, n_threads=n_threads)
@@ -79,8 +86,8 @@ def _run(cell: str, dtype: str, sizes: tuple[int, int, int, int], n_threads: int
         pullback(d_output=np.zeros_like(result.output))
 
 
-def _several(given: Any, argument: str, known: tuple[str, ...]) -> list[str]:
-    """Read one name or several; dtypes in any form that NumPy knows."""
+def _several(given: Any, argument: str, known: tuple[str, ...]) -> list[Any]:
+    """Read one name or several; dtypes in any form that NumPy knows, cells also as classes."""
     items = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
     names = []
     for item in items:
@@ -88,7 +95,8 @@ def _several(given: Any, argument: str, known: tuple[str, ...]) -> list[str]:
             name = np.dtype(item).name if argument == "dtypes" else item
         except TypeError:
             name = item
-        if name not in known:
+        a_class = argument == "cells" and isinstance(item, type) and issubclass(item, Recurrent)
+        if not a_class and name not in known:
             raise ValueError(f"warmup: `{argument}` has {item!r}, expected names of {', '.join(known)}.")
         names.append(name)
     return names

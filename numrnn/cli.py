@@ -148,7 +148,9 @@ def _shape(text: str) -> tuple[int, ...]:
 
 
 def _add_warmup_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cells", default="lstm,gru,rnn", help="of lstm,gru,rnn,rnn_relu (default: the first three)")
+    parser.add_argument(
+        "--cells", default="lstm,gru,rnn", help="of lstm,gru,gru_reset_before,rnn,rnn_relu (default: lstm,gru,rnn)"
+    )
     parser.add_argument("--dtypes", default="float32", help="of float32,float64 (default: float32)")
     parser.add_argument("--forward-only", action="store_true", help="leave out the kernels of training")
 

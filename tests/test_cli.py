@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from literature import own_cells
 
 import numrnn
 from numrnn import cli
@@ -67,7 +68,10 @@ def test_describe_passes_its_options_on(run):
         (["describe", "lstm", "8", "64", "--shape", "100,x"], "expected integers separated by commas"),
         (["describe", "lstm", "8", "64", "--shape", "100,32,9"], "9 features, expected 8"),
         (["convert", "no/such.safetensors", "b.onnx"], "No such file"),
-        (["warmup", "--cells", "transformer"], "`cells` has 'transformer', expected names of lstm, gru, rnn, rnn_relu"),
+        (
+            ["warmup", "--cells", "transformer"],
+            "`cells` has 'transformer', expected names of lstm, gru, gru_reset_before, rnn, rnn_relu",
+        ),
         (["warmup", "--dtypes", "float16"], "`dtypes` has 'float16', expected names of float32, float64"),
         (["bench", "--cells", "transformer"], "--cells transformer: expected names of lstm, gru, rnn"),
         (["bench", "--against", "numrnn"], "--against numrnn: expected names of torch, onnxruntime, jax"),
@@ -105,6 +109,13 @@ def test_warmup_takes_one_name_or_several_and_any_form_of_a_dtype(capsys):
     numrnn.warmup(cells=["rnn"], dtypes=float, training=False)
     err = capsys.readouterr().err
     assert "rnn float64 forward ..." in err
+
+
+def test_warmup_takes_a_users_cell(capsys):
+    numrnn.warmup([own_cells.MGU], training=False)
+    assert "compiling kernels: MGU float32 forward ..." in capsys.readouterr().err
+    with pytest.raises(ValueError, match="`cells` has <class 'dict'>, expected names"):
+        numrnn.warmup(cells=dict)
 
 
 @pytest.mark.parametrize("command", ["demo", "info", "bench", "describe", "warmup", "convert"])

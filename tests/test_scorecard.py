@@ -91,6 +91,8 @@ def test_a_row_fails_if_it_fails_on_one_layer(capsys: pytest.CaptureFixture[str]
     assert f"skipped: T-11 {ROWS['T-11'].title}: no interpreter" in said
     del seen["T-02"]
     assert report(seen)
+    seen["N-07"] = [Outcome(ROWS["N-07"], None, "skipped", 0.0, "nothing there")]
+    assert not report(seen), "a core row ran nowhere"
 
 
 def test_rows_are_chosen_by_id_and_group() -> None:
@@ -102,9 +104,11 @@ def test_rows_are_chosen_by_id_and_group() -> None:
 
 
 @pytest.mark.parametrize("result", ["passed", "failed", "skipped"])
-def test_the_exit_code_tells_whether_a_row_failed(
+def test_the_exit_code_tells_whether_rows_failed_or_core_ones_could_not_run(
     result: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scorecard.running.run", lambda row, layer=None: Outcome(row, layer, result, 1.0, "why"))
-    assert main(["C-07", "T-01"]) == (1 if result == "failed" else 0)
+    assert main(["T-11"]) == (1 if result == "failed" else 0)
+    capsys.readouterr()
+    assert main(["C-07", "T-01"]) == (0 if result == "passed" else 1)
     assert sum(line.split()[-4:-1] == [result, "1.0", "s"] for line in capsys.readouterr().out.splitlines()) == 4

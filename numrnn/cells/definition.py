@@ -147,9 +147,10 @@ def define(
     Returns
     -------
     class
-        Its constructor has the arguments of `numrnn.RNN` but for `nonlinearity`; its layers do what layers do, but
-        for `to_onnx`. `load` and pickles find it where the program has defined it. A cell that was defined before, in
-        the same words, is the same class; in others it is another one, and layers of the first go on.
+        Its constructor has the arguments of `numrnn.RNN` but for `nonlinearity`; its layers do what layers do, but for
+        `to_onnx`, and paths with dropout in `rollout`. `load` and pickles find it where the program has defined it. A
+        cell that was defined before, in the same words, is the same class; in others it is another one, and layers of
+        the first go on.
 
     Raises
     ------
