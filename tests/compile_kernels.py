@@ -11,12 +11,15 @@ from itertools import product
 import numba
 import numpy as np
 from cases import Case, make_layer
+from known_cells import CoupledLSTM, LateGRU, SplitGRU
+from literature import own_cells
 
 import numrnn
 from numrnn.cellspec import BUILT_IN
 
 DTYPES = ("float32", "float64")
 SINGLE_ROLLOUTS = ("lstm", "gru")  # the cells that tests roll out in single precision
+OWN = {kind.__name__: kind for kind in (own_cells.MGU, own_cells.PeepholeLSTM, SplitGRU, LateGRU, CoupledLSTM)}
 THREADS = sorted({1, min(2, numba.config.NUMBA_NUM_THREADS)})  # the pool may hold one alone
 
 
@@ -37,7 +40,23 @@ def compile_cell(job: tuple[str, str]) -> None:
             model.rollout(np.zeros((4, 200, 3), dtype), 40, n_threads=n_threads)
 
 
+def compile_own_cell(name: str) -> None:
+    """The entry kernels of a user's cell that tests run on one thread; each is tested in one type."""
+    dtype = "float64" if name == "PeepholeLSTM" else "float32"
+    layer = OWN[name](5, 8, dtype=dtype)
+    result, pullback = layer.vjp(np.zeros((3, 2, 5), dtype), n_threads=1)
+    pullback(result.output)
+    net = layer.jit()
+    numrnn.jit.run(net, np.zeros((1, 2, 5), dtype), numrnn.jit.new_state(net, 2), np.empty((1, 2, 8), dtype))
+
+
+def compile_one(job: tuple[str, str] | str) -> None:
+    """What one process does at a time."""
+    compile_own_cell(job) if isinstance(job, str) else compile_cell(job)
+
+
 if __name__ == "__main__":
-    jobs = list(product(DTYPES, BUILT_IN))  # a cell's two types are far apart: their kernels share a file of the cache
+    # a cell's two types are far apart: their kernels share a file of the cache
+    jobs = [*product(DTYPES, BUILT_IN), *OWN]
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        pool.map(compile_cell, jobs, chunksize=1)
+        pool.map(compile_one, jobs, chunksize=1)
