@@ -16,6 +16,14 @@ from numrnn._interrupts import interrupts_kept
 pytestmark = pytest.mark.skipif(_jit.DISABLED or os.name != "posix", reason="about compiled code and signals")
 
 
+@pytest.fixture(autouse=True)
+def pythons_own_handler():
+    """A shell starts its background jobs with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def fresh_kernel():
     """An entry kernel that nobody has compiled."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 
@@ -12,6 +13,7 @@ PASSED = "this row passed"  # a process that ends early ends without saying so
 
 def main(id: str) -> int:
     """Run a row's program; the last line of stderr is the reason where it did not pass."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts its background jobs with Ctrl-C ignored
     program = all_rows()[id].program
     try:
         program()
