@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 
@@ -13,7 +12,7 @@ from numba.core.registry import cpu_target
 from numrnn import _jit
 from numrnn._interrupts import interrupts_kept
 
-pytestmark = pytest.mark.skipif(_jit.DISABLED or os.name != "posix", reason="about compiled code and signals")
+compiled_code = pytest.mark.skipif(_jit.DISABLED, reason="about compiled code")
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +48,7 @@ def pressed_while_llvm_works(monkeypatch):
     return pressed
 
 
+@compiled_code
 def test_ctrl_c_while_a_kernel_is_compiled_is_raised(pressed_while_llvm_works):
     run, x = fresh_kernel(), np.ones(3)
     with pytest.raises(KeyboardInterrupt):
@@ -60,6 +60,7 @@ def test_ctrl_c_while_a_kernel_is_compiled_is_raised(pressed_while_llvm_works):
     np.testing.assert_array_equal(x, 2.0)
 
 
+@compiled_code
 def test_a_programs_own_handler_is_left_alone(pressed_while_llvm_works):
     heard = []
     before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
@@ -80,6 +81,7 @@ def test_elsewhere_ctrl_c_is_raised_at_once():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@compiled_code
 def test_other_threads_compile_without_handlers():
     x = np.ones(3)
     thread = threading.Thread(target=fresh_kernel(), args=(x,))
